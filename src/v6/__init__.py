@@ -1,0 +1,1 @@
+"""v6: market data from Interactive Brokers through one queue."""

@@ -1,0 +1,1 @@
+"""The engine: the worker, the session with the gateway, pacing and retry."""

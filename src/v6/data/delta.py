@@ -1,0 +1,280 @@
+"""The one module that speaks to the storage library.
+
+A ``TableSpec`` says what a table is; a ``Lake`` opens tables below one URL; a ``TableWriter`` is the only way to append
+results: one object per table and worker, whose every commit carries the worker's app transaction, so that a worker
+that lost its place cannot write (facts measured in docs/lake.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.fs as pafs
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+
+from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
+
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+SEQUENCE_BITS = 32  # an app transaction's version is the epoch, then the number of the commit within it
+COMMIT_TRIES = 8
+COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One column: what it holds, in which unit, and what null means. Without ``null_means`` it is never null."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    description: str
+    unit: str = ""
+    null_means: str = ""
+
+    @property
+    def nullable(self) -> bool:
+        """True where the column may be null."""
+        return bool(self.null_means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """One table: its columns, its folders on disk, the order of rows in a file and the key that identifies a row."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...]
+    sort_by: tuple[str, ...]
+    key: tuple[str, ...]
+    configuration: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """Column names and polars types, in stored order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this table with no rows."""
+        return pl.DataFrame(schema=self.schema)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with every column of this table, typed, ordered and sorted; absent nullable columns become null.
+
+        Raises:
+            TableIncompatible: a column is unknown, or one that is never null is absent or has nulls.
+        """
+        unknown = [name for name in frame.columns if name not in self.schema]
+        absent = [c.name for c in self.columns if not c.nullable and c.name not in frame.columns]
+        if unknown or absent:
+            raise TableIncompatible(f"rows for {self.name} do not fit: unknown columns {unknown}, missing {absent}")
+        whole = frame.select(
+            pl.col(c.name).cast(c.dtype) if c.name in frame.columns else pl.lit(None, c.dtype).alias(c.name)
+            for c in self.columns
+        )
+        holes = [c.name for c in self.columns if not c.nullable and whole[c.name].null_count()]
+        if holes:
+            raise TableIncompatible(f"rows for {self.name} have nulls in columns that are never null: {holes}")
+        return whole.sort(self.sort_by, nulls_last=True, maintain_order=True)
+
+
+class Lake:
+    """The tables below one URL: a folder by default, an object store with ``storage_options``."""
+
+    def __init__(self, url: str | Path, *, storage_options: Mapping[str, str] | None = None) -> None:
+        self.url = str(url).rstrip("/")
+        self.storage_options = dict(storage_options) if storage_options else None
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder of this machine."""
+        return "://" not in self.url
+
+    def uri(self, name: str) -> str:
+        """Where a table lies."""
+        return f"{self.url}/{name}"
+
+    def check_usable(self) -> None:
+        """Make sure a local lake is a folder that can be written, creating it when absent.
+
+        Raises:
+            LakeError: the path is a file or cannot be written.
+        """
+        if not self.is_local:
+            return
+        folder = Path(self.url)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise LakeError(f"the lake {self.url} is a file, not a folder: set V6_LAKE to a folder") from error
+        except NotADirectoryError as error:
+            raise LakeError(f"the lake {self.url} lies below a file, not a folder: set V6_LAKE to a folder") from error
+        except OSError as error:
+            raise LakeError(
+                f"the lake {self.url} cannot be made ({error.strerror}): set V6_LAKE to a folder"
+            ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise LakeError(f"the lake {self.url} cannot be written: check its owner and mode, or set V6_LAKE")
+
+    def exists(self, name: str) -> bool:
+        """True when the table has been created."""
+        if self.is_local:
+            return (Path(self.url) / name / "_delta_log").is_dir()
+        return DeltaTable.is_deltatable(self.uri(name), self.storage_options)
+
+    def table_names(self) -> list[str]:
+        """The tables that exist, by name (local lakes)."""
+        folder = Path(self.url)
+        return sorted(entry.parent.name for entry in folder.glob("*/_delta_log")) if folder.is_dir() else []
+
+    def open(self, name: str, *, version: int | None = None) -> DeltaTable:
+        """A fresh table object of the newest version, or of an older one.
+
+        Raises:
+            TableDamaged: the table is absent or its log cannot be read.
+        """
+        try:
+            return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
+        except TableNotFoundError as error:
+            raise TableDamaged(
+                f"the table {name} is not in the lake {self.url}: run a worker once to make it"
+            ) from error
+        except (DeltaError, OSError, ValueError) as error:
+            raise TableDamaged(f"the table {name} in {self.url} cannot be opened: {_first_line(error)}") from error
+
+    def ensure(self, spec: TableSpec) -> DeltaTable:
+        """The table, created when absent; equal creations at the same instant make one table.
+
+        Raises:
+            TableIncompatible: the stored columns differ in type from the spec.
+        """
+        self.check_usable()
+        if not self.exists(spec.name):
+            self._create(spec)
+        table = self.open(spec.name)
+        _check_compatible(spec, table)
+        return table
+
+    def scan(self, spec: TableSpec) -> pl.LazyFrame:
+        """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent."""
+        if not self.exists(spec.name):
+            return spec.empty().lazy()
+        return scan_table(self.open(spec.name)).select(spec.schema.names())
+
+    def _create(self, spec: TableSpec) -> None:
+        try:
+            DeltaTable.create(
+                self.uri(spec.name),
+                schema=spec.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema,
+                mode="ignore",
+                partition_by=list(spec.partition_by),
+                name=spec.name,
+                description=spec.description,
+                configuration=dict(spec.configuration),
+                storage_options=self.storage_options,
+            )
+        except DeltaError as error:
+            if not self.exists(spec.name):  # a rival may have created it in between
+                raise LakeError(f"the table {spec.name} cannot be made in {self.url}: {_first_line(error)}") from error
+
+
+def scan_table(table: DeltaTable) -> pl.LazyFrame:
+    """The rows of one table object at its version, lazily."""
+    return pl.scan_delta(table)
+
+
+def filesystem(table: DeltaTable) -> pafs.FileSystem:
+    """The folder of a table as a pyarrow file system, on any store."""
+    return pafs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
+
+
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """A frame as Arrow with plain strings, which every Delta reader knows."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def append(table: DeltaTable, frame: pl.DataFrame, *, app_transactions: Mapping[str, int] | None = None) -> int:
+    """Append rows in one commit from this very table object and return the table's version afterwards.
+
+    Raises:
+        DeltaError: the commit did not land, or it is unknown whether it did.
+    """
+    transactions = [Transaction(app_id, version) for app_id, version in (app_transactions or {}).items()]
+    write_deltalake(
+        table,
+        to_arrow(frame),
+        mode="append",
+        writer_properties=COMPRESSION,
+        commit_properties=CommitProperties(app_transactions=transactions or None),
+    )
+    return int(table.version())
+
+
+class TableWriter:
+    """Appends results for one worker to one table; refused once somebody fenced the worker's app id."""
+
+    def __init__(self, lake: Lake, spec: TableSpec, *, app_id: str, epoch: int) -> None:
+        """Open the table and claim the app id for this epoch (an empty commit), fencing every earlier epoch."""
+        self.spec = spec
+        self._lake = lake
+        self._app_id = app_id
+        self._table = lake.ensure(spec)
+        self._version = self._table.transaction_version(app_id) or 0
+        first = epoch << SEQUENCE_BITS
+        if self._version >= first:
+            raise LeaseLost(self._fenced_text())
+        self._commit(spec.empty(), first)
+
+    def append(self, frame: pl.DataFrame) -> int:
+        """Append the rows, conformed to the table, in one commit; the table's version afterwards.
+
+        Raises:
+            TableIncompatible: the rows do not fit the table.
+            LeaseLost: a later epoch of this worker, or whoever took over from it, has fenced it; nothing was written.
+            LakeError: the commit did not land.
+        """
+        return self._commit(self.spec.conform(frame), self._version + 1)
+
+    def _commit(self, frame: pl.DataFrame, version: int) -> int:
+        for _ in range(COMMIT_TRIES):
+            self._check_not_fenced()
+            try:
+                append(self._table, frame, app_transactions={self._app_id: version})
+            except (DeltaError, OSError) as error:
+                failure = error
+                self._table = self._lake.open(self.spec.name)  # a failed commit may have landed all the same
+                if self._table.transaction_version(self._app_id) != version:
+                    continue
+            self._version = version
+            return int(self._table.version())
+        raise LakeError(f"rows for {self.spec.name} could not be appended: {_first_line(failure)}") from failure
+
+    def _check_not_fenced(self) -> None:
+        if (self._table.transaction_version(self._app_id) or 0) != self._version:
+            raise LeaseLost(self._fenced_text())
+
+    def _fenced_text(self) -> str:
+        return f"worker {self._app_id} was fenced from {self.spec.name}: another has taken over; start it again"
+
+
+def _check_compatible(spec: TableSpec, table: DeltaTable) -> None:
+    stored = scan_table(table).collect_schema()
+    different = [
+        f"{name}: stored {stored[name]}, expected {dtype}"
+        for name, dtype in spec.schema.items()
+        if name in stored and stored[name] != dtype
+    ]
+    missing = [name for name in spec.schema if name not in stored]
+    if different or missing:
+        raise TableIncompatible(f"the table {spec.name} does not fit this version: {different}, missing {missing}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""What inserts requests by the clock."""
