@@ -1,0 +1,43 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fix worker gateway bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: set PYTHON=…"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## run the whole main job on the simulated gateway and show the rows
+	$(BIN)/v6 demo
+
+test: setup ## run every test
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+
+check: setup ## lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: setup ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+worker: setup ## run the worker in the foreground
+	$(BIN)/v6 worker
+
+gateway: setup ## run the simulated gateway in the foreground
+	$(BIN)/v6 gateway
+
+clean: ## remove the virtual environment and caches; the lake stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
