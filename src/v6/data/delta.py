@@ -20,6 +20,20 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
+__all__ = [
+    "UTC_MICROSECONDS",
+    "Column",
+    "DeltaError",
+    "DeltaTable",
+    "Lake",
+    "TableSpec",
+    "TableWriter",
+    "append",
+    "filesystem",
+    "scan_table",
+    "to_arrow",
+]
+
 from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -200,8 +214,16 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def append(table: DeltaTable, frame: pl.DataFrame, *, app_transactions: Mapping[str, int] | None = None) -> int:
+def append(
+    table: DeltaTable,
+    frame: pl.DataFrame,
+    *,
+    app_transactions: Mapping[str, int] | None = None,
+    token: str | None = None,
+) -> int:
     """Append rows in one commit from this very table object and return the table's version afterwards.
+
+    ``token`` is stored in the commit, so that its writer can find it again.
 
     Raises:
         DeltaError: the commit did not land, or it is unknown whether it did.
@@ -212,7 +234,9 @@ def append(table: DeltaTable, frame: pl.DataFrame, *, app_transactions: Mapping[
         to_arrow(frame),
         mode="append",
         writer_properties=COMPRESSION,
-        commit_properties=CommitProperties(app_transactions=transactions or None),
+        commit_properties=CommitProperties(
+            custom_metadata={"token": token} if token else None, app_transactions=transactions or None
+        ),
     )
     return int(table.version())
 

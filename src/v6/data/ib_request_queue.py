@@ -1,0 +1,461 @@
+"""The queue: one append-only Delta table, ``ib_requests``.
+
+``IBRequestQueue`` is what scripts, the scheduler and the worker use. Its calls are coroutines; the blocking work runs
+on one thread of its own, which owns the one writer object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from v6.clock import Clock
+from v6.data.delta import Lake
+from v6.data.ib_request import REQUESTS, IBRequest, NewRequest, Priority, RequestStatus
+from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.queue_log import current, requests_of
+from v6.data.queue_state import ClaimLimits, QueueState
+from v6.data.queue_writer import QueueWriter
+from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
+
+__all__ = ["IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats", "RequestStatus", "Turn"]
+
+KEY_NAMESPACE = uuid.UUID("6b1f3f0e-5d57-5c39-9b1e-9d8f6f1f6a51")
+SLOT_NAMESPACE = uuid.UUID("0f4f2d1b-9a0f-5a6e-8f6f-0f2f9a7c3d42")
+RETENTION_DAYS = 90
+WAIT_POLL_SECONDS = 0.1
+
+InsertCheck = Callable[[NewRequest], NewRequest]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What one commit did: which were settled, which were refused (their state now), and what was claimed."""
+
+    settled: frozenset[str] = frozenset()
+    refused: Mapping[str, IBRequest | None] = field(default_factory=dict)
+    claimed: Sequence[IBRequest] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueStats:
+    """The queue in numbers. Ages in seconds; ``due`` are pending requests that may run now."""
+
+    counts: Mapping[str, int]
+    due: int
+    delayed: int
+    in_flight: int
+    oldest_due_seconds: float | None
+
+
+class IBRequestQueue:
+    """Insert, claim, settle, cancel, replay and read requests."""
+
+    def __init__(
+        self,
+        lake: Lake | str | Path,
+        *,
+        clock: Clock | None = None,
+        source: str = "script",
+        worker_id: str = "",
+        key_lifetime_seconds: float = 600.0,
+        check: InsertCheck | None = None,
+    ) -> None:
+        """``check`` fills a type's defaults and refuses bad requests; without one the installed catalogue does."""
+        self.lake = lake if isinstance(lake, Lake) else Lake(lake)
+        self.worker_id = worker_id
+        self._clock = clock or Clock()
+        self._source = source
+        self._key_lifetime = timedelta(seconds=key_lifetime_seconds)
+        self._check = check
+        self._writer = QueueWriter(self.lake, self._clock)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ib-requests")
+
+    # Inserting
+
+    async def insert(
+        self,
+        *,
+        request_type: str,
+        symbol: str,
+        priority: int | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        result_table: str | None = None,
+        idempotency_key: str | None = None,
+        slot: datetime | None = None,
+        not_before: datetime | None = None,
+        deadline: datetime | None = None,
+    ) -> str:
+        """Insert one request and return its id; with a key that holds, the id of the request that holds it.
+
+        Raises:
+            RequestError: the request is not one the catalogue knows; the text names the field.
+            LakeError: the table cannot be written; nothing was inserted.
+        """
+        new = NewRequest(
+            request_type=request_type,
+            symbol=symbol,
+            priority=priority,
+            parameters={} if parameters is None else parameters,
+            result_table=result_table,
+            idempotency_key=idempotency_key,
+            slot=slot,
+            not_before=not_before,
+            deadline=deadline,
+        )
+        return (await self.insert_many([new]))[0]
+
+    async def insert_many(self, requests: Iterable[NewRequest]) -> list[str]:
+        """Insert any number of requests in one commit, all or none; their ids in order."""
+        return await self._run(self._insert_many, list(requests))
+
+    def _insert_many(self, requests: list[NewRequest]) -> list[str]:
+        check = self._check or _installed_check()
+        checked = [check(new.checked()) for new in requests]
+        now = self._clock.now()
+        if any(new.idempotency_key is not None for new in checked):
+            self._writer.refresh()
+        born: dict[str, IBRequest] = {}
+        ids = [self._born_id(new, now, born) for new in checked]
+        if born:
+            self._writer.birth(list(born.values()))
+        return ids
+
+    def _born_id(self, new: NewRequest, now: datetime, born: dict[str, IBRequest]) -> str:
+        request_id, is_new = self._identity(new, now, born)
+        if is_new and request_id not in born:
+            born[request_id] = self._first_row(request_id, new, now)
+        return request_id
+
+    def _first_row(self, request_id: str, new: NewRequest, now: datetime) -> IBRequest:
+        return IBRequest(
+            request_id=request_id,
+            revision=0,
+            request_type=new.request_type,
+            symbol=new.symbol,
+            priority=int(new.priority or Priority.NORMAL),
+            status=RequestStatus.PENDING,
+            parameters_json=new.parameters_json(),
+            result_table=new.result_table or "",
+            created_at=now,
+            updated_at=now,
+            date=now.date(),
+            not_before=new.not_before,
+            deadline=new.deadline,
+            source=self._source,
+            idempotency_key=new.idempotency_key,
+        )
+
+    def _identity(self, new: NewRequest, now: datetime, born: Collection[str]) -> tuple[str, bool]:
+        """The id of a request and whether it is to be born."""
+        key = new.idempotency_key
+        if key is None:
+            return str(uuid.uuid4()), True
+        state = self._writer.state
+        if new.slot is not None:
+            if new.slot < now - timedelta(days=RETENTION_DAYS):
+                raise RequestError(
+                    f"slot {new.slot} is older than the queue's {RETENTION_DAYS} days: it cannot be kept"
+                )
+            slot_id = str(uuid.uuid5(SLOT_NAMESPACE, key))
+            return slot_id, not state.knows(slot_id)
+        tail = state.keys.get(key)
+        if tail is None:
+            first = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{now.date().isoformat()}"))
+            return first, first in born or not state.knows(first)
+        if tail.holds(now, self._key_lifetime):
+            return tail.request_id, False
+        return self._next_generation(key, tail.request_id, now)
+
+    def _next_generation(self, key: str, predecessor: str, now: datetime) -> tuple[str, bool]:
+        candidate = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{predecessor}"))
+        while self._writer.state.knows(candidate):
+            existing = self._get(candidate)
+            settled_ago = now - existing.updated_at
+            if existing.status.is_open or (
+                existing.status is RequestStatus.SUCCESS and settled_ago < self._key_lifetime
+            ):
+                return candidate, False
+            candidate = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{candidate}"))
+        return candidate, True
+
+    # Working
+
+    async def claim(
+        self,
+        limit: int = 50,
+        *,
+        normal_limit: int | None = None,
+        type_limits: Mapping[str, int] | None = None,
+        skip_types: Collection[str] = (),
+    ) -> list[IBRequest]:
+        """Take up to ``limit`` due requests by priority, then age: they are PROCESSING and nobody else's.
+
+        ``normal_limit`` bounds those of priority 2 and 3, ``type_limits`` those of each type.
+        """
+        turn = await self.settle_and_claim(
+            {}, limit, normal_limit=normal_limit, type_limits=type_limits, skip_types=skip_types
+        )
+        return list(turn.claimed)
+
+    async def settle(self, outcomes: Mapping[str, Outcome]) -> Turn:
+        """Record how claimed requests ended, in one commit."""
+        return await self.settle_and_claim(outcomes, 0)
+
+    async def settle_and_claim(
+        self,
+        outcomes: Mapping[str, Outcome],
+        limit: int,
+        *,
+        normal_limit: int | None = None,
+        type_limits: Mapping[str, int] | None = None,
+        skip_types: Collection[str] = (),
+    ) -> Turn:
+        """Record what finished and claim what comes next, in one commit."""
+        limits = ClaimLimits(
+            limit=limit, normal_limit=normal_limit, type_limits=type_limits, skip_types=frozenset(skip_types)
+        )
+        return await self._run(self._turn, dict(outcomes), limits)
+
+    def _turn(self, outcomes: Mapping[str, Outcome], limits: ClaimLimits) -> Turn:
+        turn = Turn()
+
+        def decide(state: QueueState) -> Sequence[IBRequest]:
+            nonlocal turn
+            now = self._clock.now()
+            settled, refused = self._settlements(state, outcomes, now)
+            ended = self._expiries(state, now)
+            claimed, duplicates = self._claims(state, limits, now)
+            turn = Turn(settled=frozenset(r.request_id for r in settled), refused=refused, claimed=claimed)
+            return [*settled, *ended, *claimed, *duplicates]
+
+        self._writer.transact(decide)
+        return turn
+
+    def _settlements(
+        self, state: QueueState, outcomes: Mapping[str, Outcome], now: datetime
+    ) -> tuple[list[IBRequest], dict[str, IBRequest | None]]:
+        settled, refused = [], {}
+        for request_id, outcome in outcomes.items():
+            request = state.open.get(request_id)
+            if request is None or not self._is_mine(request):
+                refused[request_id] = request
+            else:
+                settled.append(_settled(request, outcome, now))
+        return settled, refused
+
+    def _is_mine(self, request: IBRequest) -> bool:
+        return request.status is RequestStatus.PROCESSING and request.worker_id == (self.worker_id or None)
+
+    def _expiries(self, state: QueueState, now: datetime) -> list[IBRequest]:
+        return [
+            request.next(
+                RequestStatus.FAILED,
+                now=now,
+                error_message=f"expired: it had not begun by its deadline {request.deadline}",
+                error_category=str(ErrorCategory.TIMEOUT),
+                worker_id=self.worker_id or None,
+            )
+            for request in state.expired(now)
+        ]
+
+    def _claims(self, state: QueueState, limits: ClaimLimits, now: datetime) -> tuple[list[IBRequest], list[IBRequest]]:
+        claimed, duplicates = [], []
+        for request in state.due(limits, now):
+            rivals = state.duplicates_of(request)
+            if rivals:
+                text = f"a duplicate: {rivals[0].request_id} holds the key {request.idempotency_key}"
+                duplicates.append(request.next(RequestStatus.CANCELLED, now=now, error_message=text))
+            else:
+                claimed.append(
+                    request.next(RequestStatus.PROCESSING, now=now, worker_id=self.worker_id or None, not_before=None)
+                )
+        return claimed, duplicates
+
+    async def record_plan(self, request_id: str, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Write down the numbered parts of a claimed request before the first lands; a restart uses that list.
+
+        Raises:
+            RequestConflict: the request is no longer this worker's.
+        """
+        await self._run(self._record_plan, request_id, parts)
+
+    def _record_plan(self, request_id: str, parts: Sequence[Mapping[str, Any]]) -> None:
+        text = json.dumps({"parts": list(parts)}, separators=(",", ":"))
+
+        def decide(state: QueueState) -> Sequence[IBRequest]:
+            request = state.open.get(request_id)
+            if request is None or not self._is_mine(request):
+                raise RequestConflict(f"request {request_id} is no longer claimed by worker {self.worker_id}")
+            return [request.next(RequestStatus.PROCESSING, now=self._clock.now(), result_data_json=text)]
+
+        self._writer.transact(decide)
+
+    async def unfinished(self, worker_id: str | None = None) -> list[IBRequest]:
+        """What a worker (this one by default) has claimed and not settled."""
+        return await self._run(self._unfinished, self.worker_id if worker_id is None else worker_id)
+
+    def _unfinished(self, worker_id: str) -> list[IBRequest]:
+        self._writer.refresh()
+        rows = self._writer.state.open.values()
+        return [r for r in rows if r.status is RequestStatus.PROCESSING and (r.worker_id or "") == worker_id]
+
+    async def refresh(self) -> bool:
+        """Look for what is new in the table; True when anything is."""
+        return await self._run(self._writer.refresh)
+
+    async def has_work(self, limits: ClaimLimits) -> bool:
+        """Look at the table and say whether a claim within the limits would take anything, or anything expired."""
+        return await self._run(self._has_work, limits)
+
+    def _has_work(self, limits: ClaimLimits) -> bool:
+        self._writer.refresh()
+        now = self._clock.now()
+        return bool(self._writer.state.due(replace(limits, limit=min(1, limits.limit)), now)) or bool(
+            self._writer.state.expired(now)
+        )
+
+    # People's changes
+
+    async def cancel(self, request_id: str, *, reason: str = "cancelled by hand") -> IBRequest:
+        """Cancel a pending request. Raises UnknownRequest, or RequestConflict when it is not PENDING."""
+        return await self._run(self._change, request_id, RequestStatus.PENDING, partial(_cancelled, reason=reason))
+
+    async def retry(self, request_id: str) -> IBRequest:
+        """Put a failed request back as new. Raises UnknownRequest, or RequestConflict when it is not FAILED."""
+        return await self._run(self._change, request_id, RequestStatus.FAILED, _replayed)
+
+    def _change(
+        self, request_id: str, needed: RequestStatus, change: Callable[[IBRequest, datetime], IBRequest]
+    ) -> IBRequest:
+        def decide(state: QueueState) -> Sequence[IBRequest]:
+            request = state.open.get(request_id) or self._get(request_id)
+            if request.status is not needed:
+                raise RequestConflict(f"request {request_id} is {request.status}, not {needed}: nothing was changed")
+            self._check_key_is_free(state, request)
+            return [change(request, self._clock.now())]
+
+        return self._writer.transact(decide)[0]
+
+    def _check_key_is_free(self, state: QueueState, request: IBRequest) -> None:
+        tail = state.keys.get(request.idempotency_key or "")
+        rival = tail is not None and tail.request_id != request.request_id and tail.status.is_open
+        if tail is not None and rival:
+            raise RequestConflict(
+                f"request {request.request_id}: its key {request.idempotency_key} is held by {tail.request_id}"
+            )
+
+    # Reading
+
+    async def get(self, request_id: str) -> IBRequest:
+        """The request's state now. Raises UnknownRequest."""
+        return await self._run(self._look_up, request_id)
+
+    def _look_up(self, request_id: str) -> IBRequest:
+        self._writer.refresh()
+        return self._writer.state.open.get(request_id) or self._get(request_id)
+
+    def _get(self, request_id: str) -> IBRequest:
+        found = requests_of(current(self.request_history(request_id)).collect())
+        if not found:
+            raise UnknownRequest(f"no request has the id {request_id}: `v6 requests list` shows them")
+        return found[0]
+
+    async def wait(self, request_id: str, *, timeout_seconds: float | None = None) -> IBRequest:
+        """Wait until a request has ended and return its last state. Raises UnknownRequest, TimeoutError."""
+        async with self._clock.timeout(timeout_seconds):
+            request = await self.get(request_id)
+            while request.status.is_open:
+                await self._clock.sleep(WAIT_POLL_SECONDS)
+                if await self.refresh():
+                    request = await self.get(request_id)
+            return request
+
+    def requests(self, as_of: datetime | None = None) -> pl.LazyFrame:
+        """One row a request: its state now, or as it was at a past moment."""
+        rows = self.lake.scan(REQUESTS)
+        return current(rows if as_of is None else rows.filter(pl.col("updated_at") <= as_of))
+
+    def request_history(self, request_id: str) -> pl.LazyFrame:
+        """Every row of one request, oldest first."""
+        return self.lake.scan(REQUESTS).filter(pl.col("request_id") == request_id).sort("revision", "created_at")
+
+    async def stats(self) -> QueueStats:
+        """Counts by status and the age of what waits."""
+        return await self._run(self._stats)
+
+    def _stats(self) -> QueueStats:
+        self._writer.refresh()
+        state, now = self._writer.state, self._clock.now()
+        pending = [r for r in state.open.values() if r.status is RequestStatus.PENDING]
+        due = [r for r in pending if r.not_before is None or r.not_before <= now]
+        ages = Counter({str(s): state.counts[s] for s in RequestStatus})
+        return QueueStats(
+            counts=dict(ages),
+            due=len(due),
+            delayed=len(pending) - len(due),
+            in_flight=state.counts[RequestStatus.PROCESSING],
+            oldest_due_seconds=max(((now - r.created_at).total_seconds() for r in due), default=None),
+        )
+
+    async def close(self) -> None:
+        """Let go of the thread; what was begun is finished."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+
+
+def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:
+    """The row that an outcome makes of a claimed request."""
+    match outcome:
+        case Done(result=result):
+            data = json.dumps({**request.result_data, **result}, separators=(",", ":"), default=str)
+            return request.next(
+                RequestStatus.SUCCESS, now=now, attempt=request.attempt + 1, result_data_json=data,
+                error_message=None, error_code=None, error_category=None,
+            )  # fmt: skip
+        case RetryAt(at=at, message=message, category=category, code=code):
+            return request.next(
+                RequestStatus.PENDING, now=now, attempt=request.attempt + 1, not_before=at,
+                error_message=message, error_code=code, error_category=str(category),
+            )  # fmt: skip
+        case SnoozeUntil(at=at, reason=reason):
+            return request.next(RequestStatus.PENDING, now=now, not_before=at, error_message=reason)
+        case FailedBecause(message=message, category=category, code=code):
+            return request.next(
+                RequestStatus.FAILED, now=now, attempt=request.attempt + 1,
+                error_message=message, error_code=code, error_category=str(category),
+            )  # fmt: skip
+
+
+def _cancelled(request: IBRequest, now: datetime, *, reason: str) -> IBRequest:
+    return request.next(RequestStatus.CANCELLED, now=now, error_message=reason)
+
+
+def _replayed(request: IBRequest, now: datetime) -> IBRequest:
+    return request.next(
+        RequestStatus.PENDING, now=now, attempt=0, crashes=0, not_before=None, deadline=None, worker_id=None,
+        error_message=None, error_code=None, error_category=None,
+    )  # fmt: skip
+
+
+def _installed_check() -> InsertCheck:
+    """The check that the installed catalogue registered, so that nobody inserts past it by leaving it out."""
+    for point in entry_points(group="v6.insert_check"):
+        check: InsertCheck = point.load()
+        return check
+    return NewRequest.checked

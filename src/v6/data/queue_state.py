@@ -1,0 +1,256 @@
+"""The queue folded in memory: what is open, in which order it is due, what is finished, and which keys hold.
+
+Pure bookkeeping: rows go in, choices come out; nothing here reads or writes. Open requests are kept whole; of finished
+ones only their ids, sixteen bytes each, so that a duplicate of a finished request stays finished.
+"""
+
+from __future__ import annotations
+
+import heapq
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from v6.data.ib_request import IBRequest, RequestStatus
+
+CONSOLIDATE_AT = 50_000  # finished ids that gather in a set before they go into the sorted array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimLimits:
+    """How much may be claimed: in total, of priority 2 and 3, and of each type (absent: no limit; skipped: none)."""
+
+    limit: int
+    normal_limit: int | None = None
+    type_limits: Mapping[str, int] | None = None
+    skip_types: Collection[str] = ()
+
+    def of_type(self, request_type: str) -> int:
+        """How many of one type."""
+        if request_type in self.skip_types:
+            return 0
+        return (self.type_limits or {}).get(request_type, self.limit)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyTail:
+    """The request of a key that changed last."""
+
+    request_id: str
+    status: RequestStatus
+    updated_at: datetime
+
+    def holds(self, now: datetime, lifetime: timedelta) -> bool:
+        """True while another insert of the key must give this request."""
+        if self.status.is_open:
+            return True
+        return self.status is RequestStatus.SUCCESS and now - self.updated_at < lifetime
+
+
+class FinishedIds:
+    """A set of request ids that costs sixteen bytes each."""
+
+    def __init__(self) -> None:
+        self._sorted: npt.NDArray[np.bytes_] = np.empty(0, dtype="S16")
+        self._recent: set[bytes] = set()
+        self._removed: set[bytes] = set()
+
+    def __contains__(self, request_id: str) -> bool:
+        key = _id_bytes(request_id)
+        if key in self._removed:
+            return False
+        if key in self._recent:
+            return True
+        at = int(np.searchsorted(self._sorted, np.bytes_(key)))
+        return at < len(self._sorted) and bool(self._sorted[at] == np.bytes_(key))
+
+    def add(self, request_id: str) -> None:
+        """Put one id in."""
+        key = _id_bytes(request_id)
+        self._removed.discard(key)
+        self._recent.add(key)
+        if len(self._recent) >= CONSOLIDATE_AT:
+            self._consolidate()
+
+    def discard(self, request_id: str) -> None:
+        """Take one id out."""
+        key = _id_bytes(request_id)
+        self._recent.discard(key)
+        self._removed.add(key)
+
+    def extend(self, request_ids: Iterable[str]) -> None:
+        """Put many ids in at once."""
+        self._recent.update(map(_id_bytes, request_ids))
+        self._consolidate()
+
+    def _consolidate(self) -> None:
+        recent = np.array(sorted(self._recent), dtype="S16")
+        self._sorted = np.union1d(self._sorted, recent)
+        self._recent.clear()
+
+
+class QueueState:
+    """The state of every request, as far as choosing the next ones needs it."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, IBRequest] = {}
+        self.finished = FinishedIds()
+        self.keys: dict[str, KeyTail] = {}
+        self.counts: Counter[RequestStatus] = Counter()
+        self._ready: dict[str, list[tuple[int, datetime, str, int]]] = {}
+        self._delayed: list[tuple[datetime, str, int]] = []
+        self._deadlines: list[tuple[datetime, str, int]] = []
+        self._alive_by_key: dict[str, set[str]] = {}
+
+    def knows(self, request_id: str) -> bool:
+        """True when a request of that id exists."""
+        return request_id in self.open or request_id in self.finished
+
+    def load_finished(self, request_ids: Iterable[str], counts: Mapping[RequestStatus, int]) -> None:
+        """Take in finished requests of a cold start by id only."""
+        self.finished.extend(request_ids)
+        self.counts.update(counts)
+
+    def fold(self, row: IBRequest) -> None:
+        """Take in one row. Rows of one request may come in any order; equal first rows fold into the smallest."""
+        known = self.open.get(row.request_id)
+        if known is None:
+            if row.request_id in self.finished and not self._reopens(row):
+                return
+        elif not _supersedes(row, known):
+            return
+        self._replace(known, row)
+
+    def _reopens(self, row: IBRequest) -> bool:
+        if row.revision == 0:
+            return False
+        self.finished.discard(row.request_id)
+        self.counts[RequestStatus.FAILED] -= 1  # the one final state that can be left
+        return True
+
+    def _replace(self, known: IBRequest | None, row: IBRequest) -> None:
+        if known is not None:
+            self.counts[known.status] -= 1
+        self.counts[row.status] += 1
+        self._note_key(row)
+        if not row.status.is_open:
+            self.open.pop(row.request_id, None)
+            self.finished.add(row.request_id)
+            return
+        self.open[row.request_id] = row
+        if row.status is RequestStatus.PENDING:
+            self._enqueue(row)
+
+    def _note_key(self, row: IBRequest) -> None:
+        key = row.idempotency_key
+        if key is None:
+            return
+        self.keys[key] = KeyTail(request_id=row.request_id, status=row.status, updated_at=row.updated_at)
+        alive = self._alive_by_key.setdefault(key, set())
+        if row.status.is_open:
+            alive.add(row.request_id)
+            return
+        alive.discard(row.request_id)
+        if not alive:
+            del self._alive_by_key[key]
+
+    def _enqueue(self, row: IBRequest) -> None:
+        if row.deadline is not None:
+            heapq.heappush(self._deadlines, (row.deadline, row.request_id, row.revision))
+        if row.not_before is not None:
+            heapq.heappush(self._delayed, (row.not_before, row.request_id, row.revision))
+        else:
+            self._make_ready(row)
+
+    def _make_ready(self, row: IBRequest) -> None:
+        entry = (row.priority, row.created_at, row.request_id, row.revision)
+        heapq.heappush(self._ready.setdefault(row.request_type, []), entry)
+
+    def _pending(self, request_id: str, revision: int) -> IBRequest | None:
+        row = self.open.get(request_id)
+        if row is None or row.revision != revision or row.status is not RequestStatus.PENDING:
+            return None
+        return row
+
+    def expired(self, now: datetime) -> list[IBRequest]:
+        """Pending requests whose deadline has passed."""
+        due = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            entry = heapq.heappop(self._deadlines)
+            row = self._pending(*entry[1:])
+            if row is not None:
+                due.append(row)
+        for row in due:  # they leave the heap for good only when their FAILED row has been folded
+            heapq.heappush(self._deadlines, (row.deadline or now, row.request_id, row.revision))
+        return due
+
+    def duplicates_of(self, row: IBRequest) -> list[IBRequest]:
+        """Other open requests of the same key that came first or run already."""
+        rivals = self._alive_by_key.get(row.idempotency_key or "", set()) - {row.request_id}
+        found = [self.open[request_id] for request_id in rivals]
+        return [r for r in found if r.status is RequestStatus.PROCESSING or _age(r) < _age(row)]
+
+    def due(self, limits: ClaimLimits, now: datetime) -> list[IBRequest]:
+        """The pending requests to run next, by priority, then age, within the limits. Changes no state."""
+        self._release_delayed(now)
+        chosen: list[IBRequest] = []
+        taken: list[tuple[int, datetime, str, int]] = []
+        room = {name: limits.of_type(name) for name in self._ready}
+        normal = limits.limit if limits.normal_limit is None else limits.normal_limit
+        while len(chosen) < limits.limit:
+            entry = self._best(room, normal)
+            if entry is None:
+                break
+            row = self.open[entry[2]]
+            heapq.heappop(self._ready[row.request_type])
+            taken.append(entry)
+            room[row.request_type] -= 1
+            normal -= row.priority > 1
+            if row.deadline is None or row.deadline > now:
+                chosen.append(row)
+        for entry in taken:  # claimed ones are dropped when their PROCESSING row has been folded
+            heapq.heappush(self._ready[self.open[entry[2]].request_type], entry)
+        return chosen
+
+    def _best(self, room: Mapping[str, int], normal: int) -> tuple[int, datetime, str, int] | None:
+        heads = []
+        for name, heap in self._ready.items():
+            while heap and self._pending(*heap[0][2:]) is None:
+                heapq.heappop(heap)
+            if heap and room[name] > 0 and (normal > 0 or heap[0][0] <= 1):
+                heads.append(heap[0])
+        return min(heads, default=None)
+
+    def _release_delayed(self, now: datetime) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            entry = heapq.heappop(self._delayed)
+            row = self._pending(*entry[1:])
+            if row is not None:
+                self._make_ready(row)
+
+
+def _supersedes(row: IBRequest, known: IBRequest) -> bool:
+    if row.revision != known.revision:
+        return row.revision > known.revision
+    return row.revision == 0 and _birth(row) < _birth(known)
+
+
+def _birth(row: IBRequest) -> tuple[datetime, str, str]:
+    return (row.created_at, row.source, row.parameters_json)
+
+
+def _age(row: IBRequest) -> tuple[datetime, str]:
+    return (row.created_at, row.request_id)
+
+
+def _id_bytes(request_id: str) -> bytes:
+    try:
+        return uuid.UUID(request_id).bytes
+    except ValueError:  # an id that somebody wrote past the queue
+        return blake2b(request_id.encode(), digest_size=16).digest()

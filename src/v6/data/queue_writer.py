@@ -1,0 +1,166 @@
+"""The one writer object of the queue: folds, compares and swaps.
+
+Every change of state but the first insert is an append that carries the queue's app transaction, decided on the
+snapshot it is committed from. Delta refuses the later of two such commits that start from one snapshot, but it does not
+notice a table object that moved on since the decision: so every refresh folds up to the object's very version before
+anything is decided, and nothing touches the object between the decision and the commit. One thread only.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Sequence
+
+from v6.clock import Clock
+from v6.data.delta import DeltaError, DeltaTable, Lake, append
+from v6.data.ib_request import REQUESTS, IBRequest, frame_of
+from v6.data.queue_log import Commit, QueueLog, load
+from v6.data.queue_state import QueueState
+from v6.errors import CommitContended
+
+APP_ID = "ib_requests"
+TRIES = 100
+RIVAL_SECONDS = 1.0  # so long after a rival's commit this writer leaves it a turn after each of its own
+
+Decision = Callable[[QueueState], Sequence[IBRequest]]
+
+
+class QueueWriter:
+    """Folds ``ib_requests`` and commits changes of state to it."""
+
+    def __init__(self, lake: Lake, clock: Clock) -> None:
+        self._lake = lake
+        self._clock = clock
+        self._log = QueueLog(lake)
+        self._table: DeltaTable | None = None
+        self._births: DeltaTable | None = None  # first inserts are plain appends and have an object of their own
+        self._folded = -1
+        self._tokens: set[str] = set()  # commits whose landing is unknown
+        self._landed: set[str] = set()
+        self._last_token = ""
+        self._rival_at = float("-inf")
+        self.state = QueueState()
+
+    def refresh(self) -> bool:
+        """Fold what is new; True when anything was."""
+        if self._table is None:
+            return self._reopen()
+        self._table.update_incremental()
+        return self._catch_up(self._table)
+
+    def transact(self, decide: Decision) -> list[IBRequest]:
+        """Commit the rows that ``decide`` gives for the newest state, deciding anew whenever a rival came first.
+
+        Raises:
+            CommitContended: rivals came first too often, or the disk refused; nothing was written.
+        """
+        failure: Exception | None = None
+        self._give_way()
+        for attempt in range(TRIES):
+            table = self._refreshed()
+            rows = list(decide(self.state))
+            if not rows:
+                return []
+            token = uuid.uuid4().hex
+            try:
+                began = self._clock.machine_monotonic()
+                self._swap(table, rows, token)
+                self._turn_seconds = self._clock.machine_monotonic() - began
+            except (DeltaError, OSError) as error:
+                failure = error
+                if self._has_landed(token):
+                    return rows
+                self._clock.pause(random.uniform(0, min(0.2, 0.002 * 2**attempt)))
+                continue
+            return rows
+        raise CommitContended(f"the queue could not be written after {TRIES} tries: {failure}") from failure
+
+    def birth(self, rows: list[IBRequest]) -> None:
+        """Append first rows: a plain commit that never conflicts with appends, repeated with the same ids if need be.
+
+        Raises:
+            CommitContended: the commit did not land; nothing was written.
+        """
+        frame = frame_of(rows)
+        failure: Exception | None = None
+        for attempt in range(TRIES):
+            if self._births is None:
+                self._births = self._lake.ensure(REQUESTS)
+            token = uuid.uuid4().hex
+            try:
+                self._births.update_incremental()
+                append(self._births, frame, token=token)
+            except (DeltaError, OSError) as error:
+                failure = error
+                self._births = None
+                if self._has_landed(token):
+                    return
+                self._clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
+                continue
+            return
+        raise CommitContended(f"requests could not be inserted after {TRIES} tries: {failure}") from failure
+
+    _turn_seconds = 0.0
+
+    def _give_way(self) -> None:
+        """After an own commit, let a rival that is at work have the next one."""
+        rival_is_active = self._clock.machine_monotonic() - self._rival_at < RIVAL_SECONDS
+        if rival_is_active and self._last_token:
+            self._clock.pause(random.uniform(0.5, 1.5) * self._turn_seconds)
+
+    def _refreshed(self) -> DeltaTable:
+        self.refresh()
+        table = self._table
+        if table is None or int(table.version()) != self._folded:
+            raise CommitContended("the queue's table moved while it was folded: try again")
+        return table
+
+    def _swap(self, table: DeltaTable, rows: list[IBRequest], token: str) -> None:
+        version = (table.transaction_version(APP_ID) or 0) + 1
+        self._tokens.add(token)
+        append(table, frame_of(rows), app_transactions={APP_ID: version}, token=token)
+        self._catch_up(table)
+
+    def _has_landed(self, token: str) -> bool:
+        """Read the table again with a fresh object and look for one commit; a failed commit may have landed."""
+        self._tokens.add(token)
+        self._reopen()
+        self._tokens.discard(token)
+        return token in self._landed
+
+    def _reopen(self) -> bool:
+        self._table = self._lake.ensure(REQUESTS)
+        if self._folded < 0:
+            self._load(self._table)
+            return True
+        return self._catch_up(self._table)
+
+    def _load(self, table: DeltaTable) -> None:
+        self.state = load(table)
+        self._folded = int(table.version())
+
+    def _catch_up(self, table: DeltaTable) -> bool:
+        version = int(table.version())
+        if version == self._folded:
+            return False
+        commits = self._log.commits(table, self._folded) if version > self._folded else None
+        if commits is None:
+            self._load(table)
+            return True
+        for row in self._log.rows(table, commits):
+            self.state.fold(row)
+        for commit in commits:
+            self._note(commit)
+        self._folded = version
+        return True
+
+    def _note(self, commit: Commit) -> None:
+        if commit.token in self._tokens:
+            self._tokens.discard(commit.token or "")
+            self._landed = {commit.token or ""}
+        if APP_ID in commit.transactions:
+            own = commit.token in self._landed
+            self._last_token = (commit.token or "") if own else ""
+            if not own:
+                self._rival_at = self._clock.machine_monotonic()

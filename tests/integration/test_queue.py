@@ -1,0 +1,221 @@
+"""The queue on a real table: claims, settlements, keys, and rivals."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from v6.clock import ManualClock
+from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
+from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
+from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
+
+NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
+
+
+def queue(lake: Path, clock: ManualClock | None = None, worker: str = "worker") -> IBRequestQueue:
+    return IBRequestQueue(lake, clock=clock or ManualClock(NOON), worker_id=worker, check=NewRequest.checked)
+
+
+async def insert(q: IBRequestQueue, symbol: str = "SPY", priority: int = 2, **more: object) -> str:
+    return await q.insert(request_type="option_chain", symbol=symbol, priority=priority, **more)  # type: ignore[arg-type]
+
+
+async def test_a_request_runs_from_pending_to_success(tmp_path: Path) -> None:
+    q = queue(tmp_path)
+    request_id = await insert(q, parameters={"dte": 45})
+    (claimed,) = await q.claim()
+    assert (claimed.request_id, claimed.status, claimed.parameters) == (request_id, "PROCESSING", {"dte": 45})
+    assert await q.claim() == []
+    turn = await q.settle({request_id: Done(result={"rows": 3})})
+    assert turn.settled == {request_id}
+    final = await q.get(request_id)
+    assert (final.status, final.attempt, final.result_data) == ("SUCCESS", 1, {"rows": 3})
+    assert q.request_history(request_id).collect()["status"].to_list() == ["PENDING", "PROCESSING", "SUCCESS"]
+
+
+async def test_claims_go_by_priority_then_age_within_the_limits(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    ids = {}
+    for name, priority in (("C", 3), ("B", 2), ("A", 2), ("U", 1)):
+        ids[name] = await insert(q, name, priority)
+        await clock.advance(1)
+    first = await q.claim(2, normal_limit=1)
+    assert [r.symbol for r in first] == ["U", "B"]
+    assert await q.claim(10, normal_limit=0) == []
+    assert await q.claim(10, skip_types={"option_chain"}) == []
+    assert await q.claim(10, type_limits={"option_chain": 0}) == []
+    assert [r.symbol for r in await q.claim(10)] == ["A", "C"]
+
+
+async def test_retry_spends_an_attempt_and_snooze_does_not(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    request_id = await insert(q)
+    await q.claim()
+    later = NOON + timedelta(seconds=10)
+    await q.settle({request_id: RetryAt(at=later, message="timed out", category=ErrorCategory.TIMEOUT)})
+    assert await q.claim() == []
+    await clock.advance(10)
+    (again,) = await q.claim()
+    assert again.attempt == 1
+    await q.settle({request_id: SnoozeUntil(at=clock.now() + timedelta(seconds=1), reason="pacing")})
+    waiting = await q.get(request_id)
+    assert (waiting.attempt, waiting.error_message) == (1, "pacing")
+    await clock.advance(1)
+    await q.claim()
+    await q.settle({request_id: FailedBecause(message="no contract", category=ErrorCategory.CONTRACT, code=200)})
+    failed = await q.get(request_id)
+    assert (failed.status, failed.attempt, failed.error_code) == ("FAILED", 2, 200)
+    assert (await q.retry(request_id)).attempt == 0
+    assert [r.request_id for r in await q.claim()] == [request_id]
+
+
+async def test_a_key_holds_while_alive_and_for_its_lifetime_after_success(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    first = await insert(q, idempotency_key="k")
+    assert await insert(q, idempotency_key="k") == first
+    await q.claim()
+    assert await insert(q, idempotency_key="k") == first
+    await q.settle({first: Done()})
+    await clock.advance(599)
+    assert await insert(q, idempotency_key="k") == first
+    assert await q.claim() == []
+    await clock.advance(2)
+    second = await insert(q, idempotency_key="k")
+    assert second != first
+    await q.claim()
+    await q.settle({second: FailedBecause(message="x", category=ErrorCategory.INTERNAL)})
+    third = await insert(q, idempotency_key="k")
+    assert len({first, second, third}) == 3
+    assert await insert(queue(tmp_path, clock, "other"), idempotency_key="k") == third
+
+
+async def test_equal_inserts_at_one_instant_on_two_machines_fold_into_one(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    machines = [queue(tmp_path, clock, name) for name in "ab"]
+    for machine in machines:
+        await machine.refresh()
+    ids = await asyncio.gather(*(insert(machine, idempotency_key="k") for machine in machines))
+    assert ids[0] == ids[1]
+    assert len(await machines[0].claim()) == 1
+    assert await machines[1].claim() == []
+    assert machines[0].requests().collect().height == 1
+
+
+async def test_a_slot_holds_for_ever(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    first = await insert(q, idempotency_key="chains@12:00", slot=NOON)
+    await q.claim()
+    await q.settle({first: FailedBecause(message="x", category=ErrorCategory.INTERNAL)})
+    await clock.advance(86400 * 5)
+    assert await insert(q, idempotency_key="chains@12:00", slot=NOON) == first
+    assert await q.claim() == []
+    with pytest.raises(RequestError, match="slot"):
+        await insert(q, idempotency_key="old", slot=NOON - timedelta(days=100))
+
+
+async def test_of_a_cancel_and_a_claim_one_wins(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    worker, person = queue(tmp_path, clock), queue(tmp_path, clock, "")
+    for _ in range(10):
+        request_id = await insert(worker)
+        await worker.refresh()
+        await person.refresh()
+        claimed, cancelled = await asyncio.gather(worker.claim(), person.cancel(request_id), return_exceptions=True)
+        won = isinstance(cancelled, BaseException)
+        assert (len(claimed) == 1) is won  # type: ignore[arg-type]
+        if won:
+            assert isinstance(cancelled, RequestConflict)
+    pairs = worker.lake.scan(worker_spec()).select("request_id", "revision").collect()
+    assert pairs.height == pairs.unique().height
+
+
+def worker_spec():  # type: ignore[no-untyped-def]
+    from v6.data.ib_request import REQUESTS  # noqa: PLC0415 - only this check reads the raw table
+
+    return REQUESTS
+
+
+async def test_a_deadline_that_has_passed_fails_the_request_unfetched(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    request_id = await insert(q, deadline=NOON + timedelta(seconds=5))
+    await clock.advance(6)
+    assert await q.claim() == []
+    expired = await q.get(request_id)
+    assert (expired.status, expired.error_category) == ("FAILED", "timeout")
+    assert await q.claim() == []
+    assert q.request_history(request_id).collect().height == 2
+
+
+async def test_a_restarted_reader_sees_what_the_first_one_sees(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    ids = await q.insert_many([NewRequest(request_type="t", symbol=f"S{i}") for i in range(120)])
+    claimed = await q.claim(50)
+    await q.settle_and_claim({r.request_id: Done() for r in claimed[:30]}, 10)
+    fresh = queue(tmp_path, clock)
+    assert await fresh.stats() == await q.stats()
+    assert len(await fresh.unfinished()) == 30
+    assert len(ids) == 120
+    assert len(await fresh.claim(100)) == 60
+
+
+async def test_settling_what_is_not_mine_is_refused(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    mine, other = queue(tmp_path, clock), queue(tmp_path, clock, "other")
+    request_id = await insert(mine)
+    await mine.claim()
+    turn = await other.settle({request_id: Done(), "no-such": Done()})
+    assert turn.settled == frozenset()
+    assert set(turn.refused) == {request_id, "no-such"}
+    assert (await mine.get(request_id)).status is RequestStatus.PROCESSING
+
+
+async def test_bad_requests_are_refused_and_nothing_is_inserted(tmp_path: Path) -> None:
+    q = queue(tmp_path)
+    good = NewRequest(request_type="t", symbol="SPY")
+    for bad in (
+        {"priority": 4},
+        {"priority": True},
+        {"parameters": {"x": float("nan")}},
+        {"deadline": datetime(2026, 1, 1)},
+    ):  # noqa: DTZ001 - a naive instant is what is refused
+        with pytest.raises(RequestError):
+            await q.insert_many([good, NewRequest(request_type="t", symbol="SPY", **bad)])  # type: ignore[arg-type]
+    with pytest.raises(UnknownRequest):
+        await q.get("nope")
+    assert q.requests().collect().height == 0
+
+
+async def test_requests_as_of_a_past_moment(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    request_id = await insert(q)
+    await clock.advance(10)
+    await q.claim()
+    before = q.requests(as_of=NOON + timedelta(seconds=5)).filter(pl.col("request_id") == request_id).collect()
+    assert before["status"].to_list() == ["PENDING"]
+    assert q.requests().collect()["status"].to_list() == ["PROCESSING"]
+
+
+async def test_rows_written_past_the_queue_do_not_stop_it(tmp_path: Path) -> None:
+    q = queue(tmp_path)
+    good = await insert(q)
+    row = q.requests().collect()
+    strange = pl.concat(
+        [
+            row.with_columns(request_id=pl.lit("no-uuid"), parameters=pl.lit("{broken")),
+            row.with_columns(request_id=pl.lit("state"), status=pl.lit("WHATEVER")),
+        ]
+    )
+    strange.write_delta(str(tmp_path / "ib_requests"), mode="append")
+    claimed = {r.request_id: r for r in await q.claim()}
+    assert set(claimed) == {good, "no-uuid"}
+    with pytest.raises(RequestError, match="no-uuid"):
+        _ = claimed["no-uuid"].parameters
