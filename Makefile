@@ -28,6 +28,7 @@ check: setup ## lint, format and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 fix: setup ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -38,6 +39,9 @@ worker: setup ## run the worker in the foreground
 
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway
+
+bench: setup ## measure the queue; docs/benchmarks.md has the figures
+	$(BIN)/python bench/bench_queue.py
 
 clean: ## remove the virtual environment and caches; the lake stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from v6.clock import ManualClock
+from v6.data.ib_request import REQUESTS
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
 from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
@@ -131,14 +133,8 @@ async def test_of_a_cancel_and_a_claim_one_wins(tmp_path: Path) -> None:
         assert (len(claimed) == 1) is won  # type: ignore[arg-type]
         if won:
             assert isinstance(cancelled, RequestConflict)
-    pairs = worker.lake.scan(worker_spec()).select("request_id", "revision").collect()
+    pairs = worker.lake.scan(REQUESTS).select("request_id", "revision").collect()
     assert pairs.height == pairs.unique().height
-
-
-def worker_spec():  # type: ignore[no-untyped-def]
-    from v6.data.ib_request import REQUESTS  # noqa: PLC0415 - only this check reads the raw table
-
-    return REQUESTS
 
 
 async def test_a_deadline_that_has_passed_fails_the_request_unfetched(tmp_path: Path) -> None:
@@ -184,8 +180,8 @@ async def test_bad_requests_are_refused_and_nothing_is_inserted(tmp_path: Path) 
         {"priority": 4},
         {"priority": True},
         {"parameters": {"x": float("nan")}},
-        {"deadline": datetime(2026, 1, 1)},
-    ):  # noqa: DTZ001 - a naive instant is what is refused
+        {"deadline": NOON.replace(tzinfo=None)},
+    ):
         with pytest.raises(RequestError):
             await q.insert_many([good, NewRequest(request_type="t", symbol="SPY", **bad)])  # type: ignore[arg-type]
     with pytest.raises(UnknownRequest):

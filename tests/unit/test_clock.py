@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from v6.clock import Clock, ClockSetting, ManualClock
 from v6.errors import SettingsError
 

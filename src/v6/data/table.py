@@ -1,0 +1,125 @@
+"""What every table of the lake shares: its spec, preparing rows, appending them, and the readers by time.
+
+A table class owns one ``TableSpec`` and never fetches. Readers give lazy frames whose filters reach the files; they need
+neither worker nor gateway, and on a table that does not exist yet they give an empty frame of its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+
+from v6.clock import Clock
+from v6.data import delta
+from v6.data.delta import UTC_MICROSECONDS, Column, DeltaError, DeltaTable, Lake, TableSpec
+from v6.errors import LakeError
+
+# A trading date and the UTC day of a timestamp differ by a night, a weekend or a holiday, never by more than this.
+TRADING_DATE_MARGIN = timedelta(days=7)
+
+
+class Table:
+    """One table of a lake. One object belongs to one thread; several objects may use one table at once."""
+
+    spec: ClassVar[TableSpec]
+
+    def __init__(self, lake: Lake | str | Path, *, clock: Clock | None = None) -> None:
+        self.lake = lake if isinstance(lake, Lake) else Lake(lake)
+        self.clock = clock or Clock()
+        self._writing: DeltaTable | None = None
+
+    def scan(self) -> pl.LazyFrame:
+        """Every stored row, lazily; empty where the table is absent."""
+        return self.lake.scan(self.spec)
+
+    def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows to append for what was fetched: all columns present, typed, ordered and sorted.
+
+        Raises:
+            TableIncompatible: a column is unknown, or one that is never null is absent or has nulls.
+        """
+        return self.spec.conform(frame)
+
+    def append(self, frame: pl.DataFrame) -> int:
+        """Prepare the rows and append them in one commit; the table's version afterwards.
+
+        The worker does not use this for results: its ``TableWriter`` appends exactly once.
+
+        Raises:
+            TableIncompatible: the rows do not fit the table.
+            LakeError: the commit failed; it may have landed all the same.
+        """
+        rows = self.prepare(frame)
+        table = self._writing or self.lake.ensure(self.spec)
+        if rows.is_empty():
+            return int(table.version())
+        self._writing = None  # kept only after a commit that went through
+        try:
+            version = delta.append(table, rows)
+        except (DeltaError, OSError) as error:
+            raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {error}") from error
+        self._writing = table
+        return version
+
+    def as_of(self, moment: datetime) -> pl.LazyFrame:
+        """The rows that were known at ``moment`` (machine time): what a reader would have seen then."""
+        return self.scan().filter(pl.col("known_at") <= moment)
+
+    def between(self, start: datetime, end: datetime) -> pl.LazyFrame:
+        """The rows with start <= timestamp < end."""
+        return self.scan().filter(*during(start, end))
+
+    def _days_newest_first(self) -> Iterator[tuple[date, pl.LazyFrame]]:
+        """Each trading date that has files, newest first, with its rows; all from one version of the table."""
+        if not self.lake.exists(self.spec.name):
+            return
+        table = self.lake.open(self.spec.name)
+        rows = delta.scan_table(table).select(self.spec.schema.names())
+        for day in sorted(delta.partition_dates(table), reverse=True):
+            yield day, rows.filter(pl.col("date") == day)
+
+
+def during(start: datetime | None, end: datetime | None) -> list[pl.Expr]:
+    """Filters for start <= timestamp < end that also leave out the days which cannot match; None is open."""
+    filters = []
+    if start is not None:
+        filters += [pl.col("timestamp") >= start, pl.col("date") >= (start - TRADING_DATE_MARGIN).date()]
+    if end is not None:
+        filters += [pl.col("timestamp") < end, pl.col("date") <= (end + TRADING_DATE_MARGIN).date()]
+    return filters
+
+
+def equals(**values: object) -> list[pl.Expr]:
+    """A filter ``column == value`` for each value that is not None."""
+    return [pl.col(name) == value for name, value in values.items() if value is not None]
+
+
+def known_by(moment: datetime | None) -> list[pl.Expr]:
+    """The filter for rows known at a moment (machine time); None is now."""
+    return [] if moment is None else [pl.col("known_at") <= moment]
+
+
+def tables() -> dict[str, type[Table]]:
+    """Every table of this package but the queue's, by name."""
+    from v6.data.derived_statistics import DerivedStatisticsTable
+    from v6.data.futures_snapshots import FuturesSnapshotsTable
+    from v6.data.lake_account import LakeAccountTable
+    from v6.data.market_bars import MarketBarsTable
+    from v6.data.option_snapshots import OptionSnapshotsTable
+    from v6.data.position_updates import PositionUpdatesTable
+    from v6.data.worker_state import WorkerStateTable
+
+    classes: tuple[type[Table], ...] = (
+        OptionSnapshotsTable,
+        FuturesSnapshotsTable,
+        MarketBarsTable,
+        PositionUpdatesTable,
+        DerivedStatisticsTable,
+        WorkerStateTable,
+        LakeAccountTable,
+    )
+    return {table.spec.name: table for table in classes}
