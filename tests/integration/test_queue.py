@@ -108,6 +108,21 @@ async def test_equal_inserts_at_one_instant_on_two_machines_fold_into_one(tmp_pa
     assert machines[0].requests().collect().height == 1
 
 
+async def test_equal_inserts_a_moment_apart_are_claimed_once_and_the_smallest_counts(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    early, late, worker = (queue(tmp_path, clock, name) for name in ("early", "late", "worker"))
+    for machine in (early, late, worker):
+        await machine.refresh()
+    clock.step(timedelta(milliseconds=3))
+    first = await insert(late, idempotency_key="k")
+    await worker.refresh()
+    clock.step(timedelta(milliseconds=-3))
+    early._writer.refresh = lambda: False  # type: ignore[method-assign]  # it has not seen the other's row yet
+    assert await insert(early, idempotency_key="k") == first
+    (claimed,) = await worker.claim()
+    assert claimed.created_at == NOON
+
+
 async def test_a_slot_holds_for_ever(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     q = queue(tmp_path, clock)
@@ -183,7 +198,7 @@ async def test_bad_requests_are_refused_and_nothing_is_inserted(tmp_path: Path) 
         {"deadline": NOON.replace(tzinfo=None)},
     ):
         with pytest.raises(RequestError):
-            await q.insert_many([good, NewRequest(request_type="t", symbol="SPY", **bad)])  # type: ignore[arg-type]
+            await q.insert_many([good, NewRequest(request_type="t", symbol="SPY", **bad)])
     with pytest.raises(UnknownRequest):
         await q.get("nope")
     assert q.requests().collect().height == 0

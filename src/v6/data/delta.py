@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
     "TableWriter",
     "append",
     "filesystem",
+    "partition_dates",
     "scan_table",
     "to_arrow",
 ]
@@ -202,6 +204,11 @@ class Lake:
 def scan_table(table: DeltaTable) -> pl.LazyFrame:
     """The rows of one table object at its version, lazily."""
     return pl.scan_delta(table)
+
+
+def partition_dates(table: DeltaTable) -> list[date]:
+    """The values of the partition ``date`` that have files at this table's version; reads the log only."""
+    return [date.fromisoformat(partition["date"]) for partition in table.partitions()]
 
 
 def filesystem(table: DeltaTable) -> pafs.FileSystem:

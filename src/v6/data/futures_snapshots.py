@@ -34,7 +34,9 @@ FUTURES_SNAPSHOTS = TableSpec(
         ),
         Column(name="is_front_month", dtype=pl.Boolean, description="true for the nearest expiry that still trades"),
         *columns.QUOTE,
-        number("implied_vol", "the underlying's 30-day implied volatility per year as a fraction", "1/year", WHY_MISSING),
+        number(
+            "implied_vol", "the underlying's 30-day implied volatility per year as a fraction", "1/year", WHY_MISSING
+        ),
         _change("change_1h", "the price one hour before"),
         _change("change_4h", "the price four hours before"),
         _change("change_overnight", "the close of the last regular session, while and after the night that followed"),

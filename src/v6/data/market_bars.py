@@ -6,7 +6,7 @@ A bar is identified by contract, bar size, what to show, regular hours and its s
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import ClassVar
 
 import polars as pl
@@ -34,7 +34,9 @@ MARKET_BARS = TableSpec(
         columns.CON_ID,
         Column(name="sec_type", dtype=pl.String, description="IB's security type: STK, IND, FUT, CONTFUT, OPT"),
         Column(name="bar_size", dtype=pl.String, description="length of the bar in IB's words: 1 day, 5 mins, …"),
-        Column(name="what_to_show", dtype=pl.String, description="what the bar is made of: TRADES, MIDPOINT, BID, ASK, …"),
+        Column(
+            name="what_to_show", dtype=pl.String, description="what the bar is made of: TRADES, MIDPOINT, BID, ASK, …"
+        ),
         Column(name="regular_hours", dtype=pl.Boolean, description="true where only regular trading hours count"),
         Column(name="open", dtype=pl.Float64, description="first price", unit="currency"),
         Column(name="high", dtype=pl.Float64, description="highest price", unit="currency"),
@@ -49,9 +51,14 @@ MARKET_BARS = TableSpec(
             unit="trades",
             null_means="this kind of bar has no trades",
         ),
-        Column(name="is_final", dtype=pl.Boolean, description="true once the bar's time had passed when it was fetched"),
         Column(
-            name="expiry", dtype=pl.Date, description="last trading day of the contract", null_means="it does not expire"
+            name="is_final", dtype=pl.Boolean, description="true once the bar's time had passed when it was fetched"
+        ),
+        Column(
+            name="expiry",
+            dtype=pl.Date,
+            description="last trading day of the contract",
+            null_means="it does not expire",
         ),
         *columns.CONTRACT_TEXTS,
         *columns.PROVENANCE,
@@ -75,8 +82,8 @@ class MarketBarsTable(Table):
     def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The bars that are new, finished or revised, one row a key; unchanged ones are left out.
 
-        A finished bar is never followed by an unfinished one. Only files of the frame's symbols, bar sizes and dates are
-        read. Two workers that prepare one bar at the same instant both keep it: readers still see one.
+        A finished bar is never followed by an unfinished one. Only files of the frame's symbols, bar sizes and dates
+        are read. Two workers that prepare one bar at the same instant both keep it: readers still see one.
 
         Raises:
             TableIncompatible: a column is unknown, or one that is never null is absent or has nulls.
@@ -121,31 +128,23 @@ class MarketBarsTable(Table):
         bars = _last_of_each(self.scan().filter(*fits, *during(start, end), *known_by(as_of)))
         return bars.filter(*equals(is_final=final)).sort(KEY)
 
-    def history(self, *, symbol: str | None = None, con_id: int | None = None, bar_size: str | None = None) -> pl.LazyFrame:
+    def history(
+        self, *, symbol: str | None = None, con_id: int | None = None, bar_size: str | None = None
+    ) -> pl.LazyFrame:
         """Every stored row of the bars that fit, revisions included, by bar start and then by when it was known."""
         fits = equals(symbol=symbol, con_id=con_id, bar_size=bar_size)
         return self.scan().filter(*fits).sort(*KEY, "known_at")
 
     def _stored_beside(self, bars: pl.DataFrame) -> pl.LazyFrame:
         """The bars now stored with the symbols, sizes and times of these."""
-        first, last = bars["timestamp"].min(), bars["timestamp"].max()
-        days = _span(bars["date"])
         return _last_of_each(
             self.scan().filter(
                 pl.col("symbol").is_in(bars["symbol"].unique().to_list()),
                 pl.col("bar_size").is_in(bars["bar_size"].unique().to_list()),
-                pl.col("timestamp").is_between(first, last),
-                pl.col("date").is_between(*days),
+                *(pl.col(name).is_between(bars[name].min(), bars[name].max()) for name in ("timestamp", "date")),
             )
         )
 
 
 def _last_of_each(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.sort(*RANK, maintain_order=True).unique(subset=list(KEY), keep="last", maintain_order=True)
-
-
-def _span(dates: pl.Series) -> tuple[date, date]:
-    first, last = dates.min(), dates.max()
-    assert isinstance(first, date)
-    assert isinstance(last, date)
-    return first, last

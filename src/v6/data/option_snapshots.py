@@ -58,13 +58,11 @@ class OptionSnapshotsTable(Table):
 
     spec: ClassVar[TableSpec] = OPTION_SNAPSHOTS
 
-    def latest_chain(
-        self, symbol: str, *, expiry: date | None = None, as_of: datetime | None = None
-    ) -> pl.LazyFrame:
+    def latest_chain(self, symbol: str, *, expiry: date | None = None, as_of: datetime | None = None) -> pl.LazyFrame:
         """The rows of the cycle that began last, whole or not; empty where the symbol was never collected.
 
-        Of the newest trading date, it is the cycle whose first rows were known last. With ``expiry``, the last cycle that
-        has this expiry, and only its rows; with ``as_of``, what was known then (machine time).
+        Of the newest trading date, it is the cycle whose first rows were known last. With ``expiry``, the last cycle
+        that has this expiry, and only its rows; with ``as_of``, what was known then (machine time).
         """
         return self._last_cycle(symbol, expiry, as_of, pl.lit(value=True))
 
@@ -73,8 +71,8 @@ class OptionSnapshotsTable(Table):
     ) -> pl.LazyFrame:
         """The rows of the last cycle that is complete; empty where there is none.
 
-        Complete: every contract that the cycle planned (``cycle_contracts``) has a row, and at most ``missing_share`` of
-        them (a fraction) lack something (``missing`` is not null).
+        Complete: every contract that the cycle planned (``cycle_contracts``) has a row, and at most ``missing_share``
+        of them (a fraction) lack something (``missing`` is not null).
         """
         contracts = pl.col("con_id").n_unique()
         planned = pl.col("cycle_contracts").max()
@@ -97,9 +95,7 @@ class OptionSnapshotsTable(Table):
         fits = equals(con_id=con_id, symbol=symbol, expiry=expiry, strike=strike, right=right)
         return self.scan().filter(*fits, *during(start, end)).sort("timestamp", "known_at")
 
-    def _last_cycle(
-        self, symbol: str, expiry: date | None, as_of: datetime | None, accepted: pl.Expr
-    ) -> pl.LazyFrame:
+    def _last_cycle(self, symbol: str, expiry: date | None, as_of: datetime | None, accepted: pl.Expr) -> pl.LazyFrame:
         for _, day in self._days_newest_first():
             rows = day.filter(*equals(symbol=symbol, expiry=expiry), *known_by(as_of))
             cycles = rows.group_by("cycle").agg(accepted=accepted.first(), began=pl.col("known_at").min())

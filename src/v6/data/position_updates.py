@@ -10,7 +10,7 @@ import polars as pl
 from v6.data import columns
 from v6.data.columns import number
 from v6.data.delta import Column, TableSpec
-from v6.data.table import Table, known_by
+from v6.data.table import Table, equals, known_by
 
 POSITION_UPDATES = TableSpec(
     name="position_updates",
@@ -27,7 +27,10 @@ POSITION_UPDATES = TableSpec(
         columns.CON_ID,
         Column(name="sec_type", dtype=pl.String, description="IB's security type: STK, OPT, FUT, …"),
         Column(
-            name="expiry", dtype=pl.Date, description="last trading day of the contract", null_means="it does not expire"
+            name="expiry",
+            dtype=pl.Date,
+            description="last trading day of the contract",
+            null_means="it does not expire",
         ),
         number("strike", "strike price", "currency", "it is no option"),
         Column(name="right", dtype=pl.String, description="C for a call, P for a put", null_means="it is no option"),
@@ -63,11 +66,19 @@ class PositionUpdatesTable(Table):
     def latest(self, *, as_of: datetime | None = None) -> pl.LazyFrame:
         """What is held: the last update of all positions, where a later update of one symbol replaces that symbol."""
         rows = self.scan().filter(*known_by(as_of))
-        updates = rows.group_by("request_id", "scope").agg(known=pl.col("known_at").max()).collect()
-        chosen = _updates_in_force(updates.sort("known", "request_id", descending=True))
-        picked = chosen.lazy()
-        return (
-            rows.join(picked, on=["request_id", "symbol"], how="semi")
-            if False
-            else _pick(rows, chosen).sort("account", "symbol", "con_id")
+        updates = rows.group_by("request_id", "scope").agg(known=pl.col("known_at").max())
+        by_age = updates.sort("known", "request_id").collect()
+        whole = by_age.filter(pl.col("scope").is_null()).tail(1)
+        later = by_age.filter(pl.col("scope").is_not_null())
+        if whole.height:
+            later = later.filter(pl.col("known") > whole["known"].item())
+        later = later.unique("scope", keep="last", maintain_order=True)
+        from_whole = pl.col("request_id").is_in(whole["request_id"].to_list()) & ~pl.col("symbol").is_in(
+            later["scope"].to_list()
         )
+        from_later = pl.col("request_id").is_in(later["request_id"].to_list())
+        return rows.filter(from_whole | from_later).sort("account", "symbol", "con_id")
+
+    def history(self, *, symbol: str | None = None, con_id: int | None = None) -> pl.LazyFrame:
+        """Every reported holding that fits, in time order."""
+        return self.scan().filter(*equals(symbol=symbol, con_id=con_id)).sort("timestamp", "account", "con_id")

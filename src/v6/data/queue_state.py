@@ -184,7 +184,7 @@ class QueueState:
         while self._deadlines and self._deadlines[0][0] <= now:
             entry = heapq.heappop(self._deadlines)
             row = self._pending(*entry[1:])
-            if row is not None:
+            if row is not None and row not in due:
                 due.append(row)
         for row in due:  # they leave the heap for good only when their FAILED row has been folded
             heapq.heappush(self._deadlines, (row.deadline or now, row.request_id, row.revision))
@@ -200,6 +200,7 @@ class QueueState:
         """The pending requests to run next, by priority, then age, within the limits. Changes no state."""
         self._release_delayed(now)
         chosen: list[IBRequest] = []
+        seen: set[str] = set()
         taken: list[tuple[int, datetime, str, int]] = []
         room = {name: limits.of_type(name) for name in self._ready}
         normal = limits.limit if limits.normal_limit is None else limits.normal_limit
@@ -209,6 +210,9 @@ class QueueState:
                 break
             row = self.open[entry[2]]
             heapq.heappop(self._ready[row.request_type])
+            if row.request_id in seen:  # equal first rows of one request may each have brought an entry
+                continue
+            seen.add(row.request_id)
             taken.append(entry)
             room[row.request_type] -= 1
             normal -= row.priority > 1

@@ -1,7 +1,7 @@
 """What every table of the lake shares: its spec, preparing rows, appending them, and the readers by time.
 
-A table class owns one ``TableSpec`` and never fetches. Readers give lazy frames whose filters reach the files; they need
-neither worker nor gateway, and on a table that does not exist yet they give an empty frame of its columns.
+A table class owns one ``TableSpec`` and never fetches. Readers give lazy frames whose filters reach the files; they
+need neither worker nor gateway, and on a table that does not exist yet they give an empty frame of its columns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data import delta
-from v6.data.delta import UTC_MICROSECONDS, Column, DeltaError, DeltaTable, Lake, TableSpec
+from v6.data.delta import DeltaError, DeltaTable, Lake, TableSpec
 from v6.errors import LakeError
 
 # A trading date and the UTC day of a timestamp differ by a night, a weekend or a holiday, never by more than this.
@@ -85,7 +85,7 @@ class Table:
 
 def during(start: datetime | None, end: datetime | None) -> list[pl.Expr]:
     """Filters for start <= timestamp < end that also leave out the days which cannot match; None is open."""
-    filters = []
+    filters: list[pl.Expr] = []
     if start is not None:
         filters += [pl.col("timestamp") >= start, pl.col("date") >= (start - TRADING_DATE_MARGIN).date()]
     if end is not None:
@@ -95,7 +95,7 @@ def during(start: datetime | None, end: datetime | None) -> list[pl.Expr]:
 
 def equals(**values: object) -> list[pl.Expr]:
     """A filter ``column == value`` for each value that is not None."""
-    return [pl.col(name) == value for name, value in values.items() if value is not None]
+    return [pl.col(name).eq(value) for name, value in values.items() if value is not None]
 
 
 def known_by(moment: datetime | None) -> list[pl.Expr]:
@@ -107,7 +107,7 @@ def tables() -> dict[str, type[Table]]:
     """Every table of this package but the queue's, by name."""
     from v6.data.derived_statistics import DerivedStatisticsTable
     from v6.data.futures_snapshots import FuturesSnapshotsTable
-    from v6.data.lake_account import LakeAccountTable
+    from v6.data.lake_account import LakeAccount
     from v6.data.market_bars import MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable
     from v6.data.position_updates import PositionUpdatesTable
@@ -120,6 +120,6 @@ def tables() -> dict[str, type[Table]]:
         PositionUpdatesTable,
         DerivedStatisticsTable,
         WorkerStateTable,
-        LakeAccountTable,
+        LakeAccount,
     )
     return {table.spec.name: table for table in classes}
