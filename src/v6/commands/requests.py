@@ -1,0 +1,130 @@
+"""``v6 requests``: list, show, cancel and replay requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from v6.app import App
+from v6.commands.command import Call, command
+from v6.commands.submit import summary
+from v6.errors import RequestError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from v6.data.ib_request_queue import IBRequest
+
+LISTED = ("request_id", "status", "request_type", "symbol", "priority", "attempt", "created_at", "error_message")
+HISTORY = ("revision", "status", "updated_at", "attempt", "not_before", "worker_id", "error_message")
+STATUS_HELP = "only these: pending, processing, success, failed or cancelled"
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="as `v6 submit` printed it")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=False, help="List, show, cancel and replay requests.")
+    group.command(name="list")(command(list_requests))
+    group.command(name="show")(command(show))
+    group.command(name="cancel")(command(cancel))
+    group.command(name="retry")(command(retry))
+    app.add_typer(group, name="requests")
+
+
+def list_requests(
+    call: Call,
+    status: Annotated[str | None, typer.Option(help=STATUS_HELP)] = None,
+    request_type: Annotated[str | None, typer.Option("--type", help="only of this type")] = None,
+    symbol: Annotated[str | None, typer.Option(help="only of this symbol")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many, the newest")] = 20,
+) -> None:
+    """List requests, the newest first."""
+    conditions = {"status": _status(status), "request_type": request_type, "symbol": symbol}
+    found = _newest(call, conditions, limit)
+    if call.out.as_json:
+        call.out.json([_row_as_json(row) for row in found.iter_rows(named=True)])
+        return
+    call.out.table(LISTED, found.select(LISTED).rows())
+
+
+async def show(call: Call, request_id: RequestId) -> None:
+    """Show one request and every state it went through."""
+    queue = App(call.settings).queue(source="cli")
+    try:
+        request = await queue.get(request_id)
+        history = queue.request_history(request_id).select(HISTORY).collect()
+    finally:
+        await queue.close()
+    values = summary(request)
+    if call.out.as_json:
+        call.out.json({**values, "history": history.to_dicts()})
+        return
+    call.out.fields({**values, "parameters": request.parameters_json, "result_data": request.result_data_json})
+    call.out.line("")
+    call.out.table(HISTORY, history.rows())
+
+
+async def cancel(
+    call: Call,
+    request_id: RequestId,
+    reason: Annotated[str, typer.Option(help="kept with the request")] = "cancelled by hand",
+) -> None:
+    """Cancel a request that has not begun."""
+    queue = App(call.settings).queue(source="cli")
+    try:
+        _changed(call, await queue.cancel(request_id, reason=reason))
+    finally:
+        await queue.close()
+
+
+async def retry(call: Call, request_id: RequestId) -> None:
+    """Put a failed request back into the queue."""
+    queue = App(call.settings).queue(source="cli")
+    try:
+        _changed(call, await queue.retry(request_id))
+    finally:
+        await queue.close()
+
+
+def _changed(call: Call, request: IBRequest) -> None:
+    if call.out.as_json:
+        call.out.json(summary(request))
+    else:
+        call.out.line(f"{request.request_id} {request.status}")
+
+
+def _newest(call: Call, conditions: Mapping[str, str | None], limit: int) -> pl.DataFrame:
+    import polars as pl
+
+    from v6.data.ib_request import REQUESTS
+    from v6.data.queue_log import current
+
+    lake = App(call.settings).lake
+    lake.check_usable()
+    fits = [pl.col(name) == value for name, value in conditions.items() if value is not None]
+    rows = current(lake.scan(REQUESTS)).filter(*fits)
+    return rows.sort("created_at", "request_id", descending=True).head(limit).collect()
+
+
+def _status(text: str | None) -> str | None:
+    from v6.data.ib_request import RequestStatus
+
+    if text is None:
+        return None
+    try:
+        return str(RequestStatus(text.upper()))
+    except ValueError as error:
+        known = ", ".join(status.lower() for status in RequestStatus)
+        raise RequestError(f"--status {text} is no status: choose one of {known}") from error
+
+
+def _row_as_json(row: dict[str, Any]) -> dict[str, Any]:
+    for name in ("parameters", "result_data"):
+        try:
+            row[name] = json.loads(row[name] or "{}")
+        except ValueError:  # somebody wrote it past the queue: show it as it stands
+            continue
+    return row

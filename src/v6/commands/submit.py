@@ -1,0 +1,99 @@
+"""``v6 submit``: put one request into the queue, and wait for it when asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from v6.app import App
+from v6.commands.command import Call, command
+from v6.errors import RequestError, RequestFailed
+
+if TYPE_CHECKING:
+    from v6.data.ib_request_queue import IBRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="submit")(command(submit))
+
+
+async def submit(
+    call: Call,
+    *,
+    request_type: Annotated[str, typer.Argument(metavar="TYPE", help="option_chain, futures_snapshot, …")],
+    symbol: Annotated[str, typer.Argument(help="underlying; may be left out where the type allows all")] = "",
+    priority: Annotated[
+        int | None, typer.Option(help="1 immediate, 2 normal, 3 background; the type's when left out")
+    ] = None,
+    parameters: Annotated[str, typer.Option(metavar="JSON", help="the type's parameters as a JSON object")] = "{}",
+    result_table: Annotated[str | None, typer.Option(help="the type's table when left out")] = None,
+    key: Annotated[str | None, typer.Option(help="idempotency key: the same request twice is one request")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until it has ended; exit 5 when it failed")] = False,
+    wait_seconds: Annotated[float | None, typer.Option(min=0, help="wait no longer than that")] = None,
+) -> None:
+    """Insert a request and print its id."""
+    queue = App(call.settings).queue(source="cli")
+    try:
+        request_id = await queue.insert(
+            request_type=request_type,
+            symbol=symbol,
+            priority=priority,
+            parameters=parse_parameters(parameters),
+            result_table=result_table,
+            idempotency_key=key,
+        )
+        if not call.out.as_json:
+            call.out.line(request_id)
+        if not wait:
+            answer: dict[str, Any] = {"request_id": request_id}
+        else:
+            answer = summary(await _ended(queue.wait(request_id, timeout_seconds=wait_seconds), request_id))
+    finally:
+        await queue.close()
+    _report(call, answer)
+
+
+def parse_parameters(text: str) -> Mapping[str, Any]:
+    """The parameters from JSON text. Raises RequestError when it is no JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RequestError(f"--parameters is not JSON ({error}): write an object such as '{{\"dte\": 45}}'") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"--parameters is not an object but {text[:80]}: write one such as '{{\"dte\": 45}}'")
+    return value
+
+
+def summary(request: IBRequest) -> dict[str, Any]:
+    """A request as programs read it."""
+    row = request.to_row()
+    row["parameters"] = request.parameters
+    row["result_data"] = request.result_data
+    return row
+
+
+async def _ended(waiting: Any, request_id: str) -> IBRequest:
+    try:
+        request: IBRequest = await waiting
+    except TimeoutError as error:
+        text = f"request {request_id} has not ended yet: `v6 requests show {request_id}` tells, `v6 status` says why"
+        raise RequestFailed(text) from error
+    return request
+
+
+def _report(call: Call, answer: Mapping[str, Any]) -> None:
+    if call.out.as_json:
+        call.out.json(answer)
+    status = answer.get("status")
+    if status is None:
+        return
+    if status != "SUCCESS":
+        reason = answer["error_message"] or "no reason was given"
+        raise RequestFailed(f"request {answer['request_id']} is {status}: {reason}")
+    if not call.out.as_json:
+        rows = answer["result_data"].get("rows")
+        call.out.line(f"SUCCESS{'' if rows is None else f': {rows} rows'} in {answer['result_table']}")

@@ -1,0 +1,41 @@
+"""How big each table is and when it last changed, read from its log alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from v6.data.delta import Lake
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSummary:
+    """One table in numbers. ``bytes`` are those of its current files, ``updated_at`` (machine time) its last commit."""
+
+    name: str
+    rows: int
+    files: int
+    bytes: int
+    version: int
+    updated_at: datetime | None
+
+
+def summarise(lake: Lake, name: str) -> TableSummary:
+    """The numbers of one table.
+
+    Raises:
+        TableDamaged: the table is absent or its log cannot be read.
+    """
+    table = lake.open(name)
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    last = table.history(1)[0].get("timestamp")
+    return TableSummary(
+        name=name,
+        rows=int(files["num_records"].sum() or 0),
+        files=files.height,
+        bytes=int(files["size_bytes"].sum() or 0),
+        version=int(table.version()),
+        updated_at=None if last is None else datetime.fromtimestamp(last / 1000, UTC),
+    )

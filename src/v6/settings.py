@@ -1,0 +1,188 @@
+"""What v6 is told from outside: one frozen record, read once and passed down.
+
+A flag beats an environment variable (``V6_`` and the name in capitals), which beats ``v6.toml`` in the current folder
+(or the file that ``V6_CONFIG`` names), which beats the default. Unknown names are refused, so that a misspelt setting
+never passes in silence. docs/settings.md lists every setting and a test compares.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from v6.clock import ClockSetting
+from v6.errors import SettingsError
+
+PREFIX = "V6_"
+CONFIG_VARIABLE = "V6_CONFIG"
+CONFIG_FILE = "v6.toml"
+
+FLAG = "flag"
+ENVIRONMENT = "environment"
+DEFAULT = "default"
+
+
+def _clock_text(text: str) -> str:
+    """The clock's text, when it can be read; with an anchor, so that every process it is handed to agrees."""
+    try:
+        return str(ClockSetting.parse(text)) if text.strip() else ""
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _lake_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it must name a folder or a URL")
+    return text
+
+
+class Settings(BaseModel):
+    """Every setting with its default. Seconds are clock seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    lake: Annotated[str, AfterValidator(_lake_text)] = Field(
+        "data/lake", description="folder or URL of the lake: one folder a table"
+    )
+    gateway_host: str = Field("127.0.0.1", min_length=1, description="host of IB Gateway or of the simulated gateway")
+    gateway_port: int = Field(4002, ge=1, le=65535, description="its port")
+    client_id: int = Field(
+        1, ge=0, le=2**31 - 1, description="client id of the one session; no other client may use it"
+    )
+    worker_name: str = Field(
+        "worker",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=64,
+        description="stable name of the worker; one worker a name, letters, digits, dot, dash and underscore",
+    )
+    poll_seconds: float = Field(0.25, gt=0, le=60, description="how often an idle worker looks at the queue")
+    batch_size: int = Field(50, ge=1, le=50, description="requests claimed and in flight at once, at most 50")
+    urgent_places: int = Field(5, ge=0, le=49, description="how many of those places are for priority 1 alone")
+    grace_seconds: float = Field(20.0, ge=0, le=600, description="how long a stopping worker lets requests finish")
+    key_lifetime_seconds: float = Field(
+        600.0, ge=0, description="how long an idempotency key holds after its request's SUCCESS"
+    )
+    market_data_lines: int = Field(
+        100, ge=2, le=10_000, description="market-data lines of the account; messages per second are half of it"
+    )
+    market_data_type: int = Field(
+        1, ge=1, le=4, description="asked from the gateway: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen"
+    )
+    open_historical: int = Field(50, ge=1, le=50, description="historical requests open at once")
+    connect_timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long the gateway may take to answer")
+    clock: Annotated[str, AfterValidator(_clock_text)] = Field(
+        "", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least level that is logged"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="how log lines are written to stderr")
+
+    @model_validator(mode="after")
+    def _places_fit(self) -> Self:
+        if self.urgent_places >= self.batch_size:
+            raise ValueError(
+                f"urgent_places ({self.urgent_places}) must be smaller than batch_size ({self.batch_size})"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettingsInForce:
+    """The settings and, by name, where each came from: flag, environment, the path of the file, or default."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layer:
+    source: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def spelling(self, name: str) -> str:
+        """The setting's name as the user of this layer wrote it."""
+        if self.source == FLAG:
+            return f"--{name.replace('_', '-')}"
+        return f"{PREFIX}{name.upper()}" if self.source == ENVIRONMENT else f"{name} in {self.source}"
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> SettingsInForce:
+    """Read and check every setting. ``flags`` are values by setting name; None is not given.
+
+    Raises:
+        SettingsError: a setting is unknown, cannot be read or has a wrong value; the one line names it.
+    """
+    variables = os.environ if environment is None else environment
+    layers = (
+        _Layer(source=FLAG, values={name: value for name, value in (flags or {}).items() if value is not None}),
+        _environment_layer(variables),
+        _file_layer(variables.get(CONFIG_VARIABLE)),
+    )
+    origin = {name: layer for layer in reversed(layers) for name in layer.values}
+    try:
+        settings = Settings(**{name: layer.values[name] for name, layer in origin.items()})
+    except ValidationError as error:
+        raise SettingsError(_complaint(error, origin)) from error
+    default = _Layer(source=DEFAULT)
+    return SettingsInForce(
+        settings=settings, sources={name: origin.get(name, default).source for name in Settings.model_fields}
+    )
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, for a child process that shall have the same."""
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.model_dump().items() if value != ""}
+
+
+def _environment_layer(variables: Mapping[str, str]) -> _Layer:
+    given = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name != CONFIG_VARIABLE}
+    known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"the environment variable {name} is no setting of v6{_guess(name, known)}")
+    return _Layer(source=ENVIRONMENT, values={known[name]: text for name, text in given.items() if text != ""})
+
+
+def _file_layer(named: str | None) -> _Layer:
+    path = Path(named or CONFIG_FILE)
+    if not named and not path.is_file():
+        return _Layer(source=CONFIG_FILE)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"the settings file {path} cannot be read: {error.strerror} (see {CONFIG_VARIABLE})"
+        ) from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise SettingsError(f"the settings file {path} is not TOML: {error}") from error
+    for name in values:
+        if name not in Settings.model_fields:
+            raise SettingsError(f"{name} in {path} is no setting of v6{_guess(name, Settings.model_fields)}")
+    return _Layer(source=str(path), values=values)
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ": `v6 settings` lists them"
+
+
+def _complaint(error: ValidationError, origin: Mapping[str, _Layer]) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    reason = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    reason = f"{reason[:1].lower()}{reason[1:]}"
+    if not first["loc"]:
+        return f"the settings do not fit together: {reason}"
+    name = str(first["loc"][0])
+    layer = origin.get(name, _Layer(source=DEFAULT))
+    return f"{layer.spelling(name)} is wrong ({first['input']!r}): {reason}"
