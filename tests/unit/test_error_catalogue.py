@@ -1,0 +1,64 @@
+"""The catalogue of IB's error codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from v6.core.error_catalogue import ErrorAction, known_codes, rule_for
+from v6.errors import ErrorCategory
+
+
+@pytest.mark.parametrize(
+    ("code", "category", "action"),
+    [
+        (200, ErrorCategory.CONTRACT, ErrorAction.FAIL),
+        (321, ErrorCategory.VALIDATION, ErrorAction.FAIL),
+        (322, ErrorCategory.INTERNAL, ErrorAction.FAIL),
+        (100, ErrorCategory.PACING, ErrorAction.SNOOZE),
+        (101, ErrorCategory.PACING, ErrorAction.SNOOZE),
+        (420, ErrorCategory.PACING, ErrorAction.SNOOZE),
+        (354, ErrorCategory.ENTITLEMENT, ErrorAction.FAIL),
+        (10168, ErrorCategory.ENTITLEMENT, ErrorAction.FAIL),
+        (10089, ErrorCategory.ENTITLEMENT, ErrorAction.PARTIAL),
+        (1100, ErrorCategory.SESSION, ErrorAction.HOLD),
+        (1102, ErrorCategory.SESSION, ErrorAction.RESUME),
+        (2104, ErrorCategory.SESSION, ErrorAction.RESUME),
+        (326, ErrorCategory.SESSION, ErrorAction.RECONNECT),
+        (10197, ErrorCategory.SESSION, ErrorAction.SNOOZE),
+    ],
+)
+def test_a_code_has_its_category_and_action(code: int, category: ErrorCategory, action: ErrorAction) -> None:
+    rule = rule_for(code)
+    assert (rule.category, rule.action) == (category, action)
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "action"),
+    [
+        ("HMDS query returned no data: SPY@SMART Trades", ErrorCategory.NETWORK, ErrorAction.EMPTY),
+        ("Historical data request pacing violation", ErrorCategory.PACING, ErrorAction.SNOOZE),
+        ("No market data permissions for ISLAND STK", ErrorCategory.ENTITLEMENT, ErrorAction.FAIL),
+        ("Unable to reach the data farm", ErrorCategory.NETWORK, ErrorAction.RETRY),
+    ],
+)
+def test_162_is_told_apart_by_its_text(text: str, category: ErrorCategory, action: ErrorAction) -> None:
+    rule = rule_for(162, f"Historical Market Data Service error message:{text}")
+    assert (rule.category, rule.action) == (category, action)
+
+
+def test_an_unknown_code_ends_its_call_and_is_retried() -> None:
+    rule = rule_for(99999)
+    assert rule.ends_call
+    assert rule.category is ErrorCategory.UNKNOWN
+
+
+def test_unknown_notices_end_nothing() -> None:
+    assert not rule_for(2199).ends_call
+
+
+def test_what_ib_async_calls_a_warning_ends_its_call_all_the_same() -> None:
+    assert all(rule_for(code).ends_call for code in (321, 165))
+
+
+def test_every_code_is_taken_one_way() -> None:
+    assert len(known_codes()) >= 40
