@@ -1,0 +1,206 @@
+"""One request as one pipeline: parameters → plan → parts → rows in the table. How it ended is a value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from v6.clock import Clock
+from v6.core.landed import landed_parts, landed_rows
+from v6.core.result_writer import LandingInDoubt, ResultWriter
+from v6.core.retry import message_of, outcome_of
+from v6.data.ib_request import IBRequest, NewRequest
+from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.outcome import Done, FailedBecause, Outcome
+from v6.data.table import Table
+from v6.errors import RequestError
+from v6.request_types.base import Backoff, Gateway, Job, Part, RequestType
+
+Result = TypeVar("Result")
+
+
+class Connection(Protocol):
+    """The session with the gateway, as the worker needs it."""
+
+    @property
+    def account(self) -> str:
+        """The account of the session."""
+        ...
+
+    async def start(self) -> None:
+        """Connect. Raises GatewayUnavailable."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the session connected, until cancelled."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect in good order."""
+        ...
+
+    def gateway(self, priority: int, request_id: str) -> Gateway:
+        """One request's view of the session."""
+        ...
+
+    def admits(self, pacing: str, /) -> str | None:
+        """Why work of a pacing class cannot run now; None when it can."""
+        ...
+
+    def usage(self) -> Mapping[str, Any]:
+        """The limits in use."""
+        ...
+
+
+class RequestTypes(Protocol):
+    """The catalogue, as the worker needs it."""
+
+    def names(self) -> Sequence[str]:
+        """All types."""
+        ...
+
+    def get(self, name: str, /) -> RequestType[Any]:
+        """One type. Raises RequestError."""
+        ...
+
+    def check(self, new: NewRequest, /) -> NewRequest:
+        """Fill defaults. Raises RequestError that names the field."""
+        ...
+
+
+class Executor:
+    """Runs claimed requests, each in a task of its own."""
+
+    def __init__(
+        self,
+        *,
+        queue: IBRequestQueue,
+        connection: Connection,
+        catalogue: RequestTypes,
+        writer: ResultWriter,
+        tables: Mapping[str, type[Table]],
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._connection = connection
+        self._catalogue = catalogue
+        self._writer = writer
+        self._tables = tables
+        self._clock = clock
+
+    async def run(self, request: IBRequest) -> Outcome:
+        """Run one attempt to its end.
+
+        Raises:
+            LandingInDoubt: it is not known whether the rows landed; the request must stay as it is.
+        """
+        try:
+            request_type = self._catalogue.get(request.request_type)
+            job = self._job(request, request_type)
+        except RequestError as error:
+            return FailedBecause(message=str(error), category=error.category)
+        try:
+            return await self._attempt(request, request_type, job)
+        except LandingInDoubt:
+            raise
+        except Exception as error:  # noqa: BLE001 - the request boundary: whatever a type raises ends that request only
+            return self._outcome_of(error, request, request_type)
+
+    def _outcome_of(self, error: Exception, request: IBRequest, request_type: RequestType[Any]) -> Outcome:
+        backoff: Backoff = request_type.backoff
+        return outcome_of(
+            error,
+            attempt=request.attempt + 1,
+            attempts=request_type.attempts,
+            backoff=backoff,
+            now=self._clock.now(),
+        )
+
+    def _job(self, request: IBRequest, request_type: RequestType[Any]) -> Job[Any]:
+        """The validated work; the row may have been written past the catalogue's check, so it is checked again."""
+        checked = self._catalogue.check(
+            NewRequest(
+                request_type=request.request_type,
+                symbol=request.symbol,
+                priority=request.priority,
+                parameters=request.parameters,
+                result_table=request.result_table or None,
+            ).checked()
+        )
+        try:
+            parameters = request_type.parameters.model_validate_json(checked.parameters_json())
+        except ValidationError as error:
+            raise RequestError(f"parameters of {request_type.name} do not fit: {message_of(error)}") from error
+        return Job(
+            request_id=request.request_id,
+            symbol=checked.symbol,
+            priority=request.priority,
+            parameters=parameters,
+            created_at=request.created_at,
+            clock=self._clock,
+        )
+
+    async def _attempt(self, request: IBRequest, request_type: RequestType[Any], job: Job[Any]) -> Outcome:
+        began = self._clock.monotonic()
+        gateway = self._connection.gateway(request.priority, request.request_id)
+        parts, landed = await self._parts(request, request_type, job, gateway)
+        rows, version = 0, None
+        summary: dict[str, Any] = {}
+        for number, part in enumerate(parts):
+            if number in landed:
+                continue
+            _stop_if_cancelled()
+            fetched = await self._within_deadline(request_type, job, request_type.fetch(job, part, gateway))
+            stored = await self._writer.land(
+                request.request_id, request_type.result_table, fetched, urgent=request.priority == 1
+            )
+            rows, version = rows + stored.rows, stored.version if stored.version is not None else version
+            summary = _merged(summary, fetched.summary)
+        seconds = round(self._clock.monotonic() - began, 3)
+        return Done(result={**summary, "rows": rows, "version": version, "seconds": seconds})
+
+    async def _within_deadline(self, request_type: RequestType[Any], job: Job[Any], work: Awaitable[Result]) -> Result:
+        seconds = request_type.timeout_seconds
+        try:
+            async with self._clock.timeout(seconds):
+                return await work
+        except TimeoutError as error:
+            raise TimeoutError(f"{request_type.name} {job.symbol} took longer than {seconds:g} s") from error
+
+    async def _parts(
+        self, request: IBRequest, request_type: RequestType[Any], job: Job[Any], gateway: Gateway
+    ) -> tuple[Sequence[Part], frozenset[int]]:
+        """The parts of the work and the numbers of those that landed in an earlier run."""
+        recorded = request.result_data.get("parts")
+        if recorded:
+            spec = self._tables[request_type.result_table].spec
+            rows = await self._writer.call(landed_rows, self._queue.lake, spec, [request.request_id])
+            return recorded, landed_parts(rows, recorded)
+        parts = await self._within_deadline(request_type, job, request_type.plan(job, gateway))
+        if len(parts) > 1:
+            await self._queue.record_plan(request.request_id, parts)
+        return parts, frozenset()
+
+
+def _stop_if_cancelled() -> None:
+    """A cancellation that came while rows were being written takes effect before the next part."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _merged(summary: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two parts' summaries as one: numbers add up, of anything else the later stays."""
+    merged = dict(summary)
+    for name, value in other.items():
+        known = merged.get(name)
+        adds = _is_number(known) and _is_number(value)
+        merged[name] = known + value if adds else value
+    return merged
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,380 @@
+"""The worker: takes due requests off the queue, runs them side by side, and settles what finished.
+
+The loop is dull. Every poll, and whenever something finished: settle what finished and claim into the free places in
+one commit, start a task for each claim, wait. Requests overlap; rows land before their request is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from v6.clock import Clock
+from v6.core.executor import Connection, Executor, RequestTypes
+from v6.core.in_flight import Finished, InFlight
+from v6.core.landed import landed_parts, landed_rows
+from v6.core.result_writer import ResultWriter
+from v6.core.retry import message_of
+from v6.core.worker_events import (
+    LakeWriteHeld,
+    RequestClaimed,
+    RequestFinished,
+    RequestRefused,
+    RequestsHeld,
+    WorkerRecovered,
+    WorkerStarted,
+    WorkerStopped,
+    WorkerStopping,
+)
+from v6.core.worker_lock import WorkerLock, lock_folder
+from v6.core.worker_reporter import WorkerReporter
+from v6.data.delta import Lake
+from v6.data.ib_request import REQUESTS, IBRequest
+from v6.data.ib_request_queue import IBRequestQueue, Turn
+from v6.data.lake_account import LakeAccount
+from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.queue_state import ClaimLimits
+from v6.data.table import Table, tables
+from v6.data.worker_state import WorkerState
+from v6.errors import LakeError, LeaseLost, SettingsError
+from v6.events import EventBus
+
+GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
+HOLD_SECONDS = 1.0  # machine seconds before a queue that could not be written is tried again
+PUT_BACK = "put back: the worker stopped"
+RECOVERED = "put back: the worker that ran it died"
+
+
+class UnifiedQueueWorker:
+    """Runs requests from one queue through one connection."""
+
+    def __init__(
+        self,
+        *,
+        queue: IBRequestQueue,
+        connection: Connection,
+        catalogue: RequestTypes,
+        lake: Lake,
+        clock: Clock,
+        events: EventBus,
+        worker_name: str = "worker",
+        poll_seconds: float = 0.25,
+        batch_size: int = 50,
+        urgent_places: int = 5,
+        grace_seconds: float = 20.0,
+        result_tables: Mapping[str, type[Table]] | None = None,
+        lock_dir: Path | None = None,
+    ) -> None:
+        """``poll_seconds`` and ``grace_seconds`` are machine time; ``urgent_places`` of ``batch_size`` are kept for
+        priority 1; ``result_tables`` replaces the package's own. The queue's ``worker_id`` is the worker's name."""
+        if queue.worker_id != worker_name:
+            raise SettingsError(f"the queue is opened for worker {queue.worker_id!r}, not for {worker_name!r}")
+        self._queue = queue
+        self._connection = connection
+        self._catalogue = catalogue
+        self._lake = lake
+        self._clock = clock
+        self._events = events
+        self._name = worker_name
+        self._poll_seconds = poll_seconds
+        self._batch_size = batch_size
+        self._urgent_places = urgent_places
+        self._grace_seconds = grace_seconds
+        self._tables = tables() if result_tables is None else result_tables
+        self._lock = WorkerLock(lock_dir or lock_folder(lake), worker_name)
+        self._writer = ResultWriter(lake=lake, clock=clock, events=events, app_id=worker_name, tables=self._tables)
+        self._executor = Executor(
+            queue=queue,
+            connection=connection,
+            catalogue=catalogue,
+            writer=self._writer,
+            tables=self._tables,
+            clock=clock,
+        )
+        self._in_flight = InFlight(clock.monotonic)
+        self._unsettled: deque[Finished] = deque()
+        self._held: dict[str, str] = {}
+        self._reporter = WorkerReporter(lake=lake, clock=clock, events=events, state=self._state)
+        self._side_tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+        self._phase = "starting"
+        self._started_at = clock.machine_now()
+
+    async def run(self, *, drain: bool = False) -> None:
+        """Work until stopped, or with ``drain`` until nothing is left to do.
+
+        Raises:
+            WorkerBusy: a worker of this name is running.
+            GatewayUnavailable: the first connection was refused.
+            AccountMismatch: the lake belongs to another account.
+            LeaseLost: another took over this worker's place.
+            LakeError: the lake cannot be used.
+        """
+        self._lake.check_usable()
+        with self._lock:
+            failure: BaseException | None = None
+            try:
+                await self._start()
+                await self._work(drain)
+            except BaseException as error:
+                failure = error
+                raise
+            finally:
+                await self._finish(failure)
+
+    def stop(self) -> None:
+        """Claim nothing more; ``run`` returns when what runs has finished or was put back."""
+        self._stopping.set()
+        self._in_flight.news.set()
+        self._in_flight.urgent_news.set()
+
+    # Starting
+
+    async def _start(self) -> None:
+        await self._connection.start()
+        account = self._connection.account
+        await self._writer.call(LakeAccount(self._lake, clock=self._clock).check, account)
+        await self._recover()
+        side = {"result writer": self._writer.run(), "connection": self._connection.run()}
+        side["worker reporter"] = self._reporter.run()
+        self._side_tasks = [asyncio.create_task(work, name=name) for name, work in side.items()]
+        for task in self._side_tasks:
+            task.add_done_callback(lambda _: self._in_flight.urgent_news.set())
+            task.add_done_callback(lambda _: self._in_flight.news.set())
+        self._phase = "working"
+        self._events.emit(WorkerStarted(worker=self._name, account=account))
+
+    async def _recover(self) -> None:
+        """Settle what a predecessor of this name left claimed: Done where all rows landed, else put back."""
+        left = await self._queue.unfinished(self._name)
+        if not left:
+            return
+        outcomes = await self._writer.call(self._outcomes_of_left, left)
+        await self._queue.settle(outcomes)
+        landed = sum(isinstance(outcome, Done) for outcome in outcomes.values())
+        self._events.emit(WorkerRecovered(worker=self._name, landed=landed, put_back=len(left) - landed))
+
+    def _outcomes_of_left(self, left: list[IBRequest]) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {
+            request.request_id: SnoozeUntil(at=self._clock.now(), reason=RECOVERED) for request in left
+        }
+        by_table: dict[str, list[IBRequest]] = {}
+        for request in left:
+            by_table.setdefault(request.result_table, []).append(request)
+        for name in by_table.keys() & self._tables.keys():
+            requests = {request.request_id: request for request in by_table[name]}
+            rows = landed_rows(self._lake, self._tables[name].spec, list(requests))
+            for (request_id,), own in rows.group_by("request_id"):
+                parts = requests[str(request_id)].result_data.get("parts") or [{}]
+                if len(landed_parts(own, parts)) == len(parts):
+                    outcomes[str(request_id)] = Done(result={"rows": own.height, "recovered": True})
+        return outcomes
+
+    # Working
+
+    async def _work(self, drain: bool) -> None:
+        while not self._stopping.is_set():
+            self._check_side_tasks()
+            await self._turn()
+            if drain and await self._is_drained():
+                return
+            await self._wait_for_news()
+
+    def _check_side_tasks(self) -> None:
+        for task in self._side_tasks:
+            if task.done():
+                task.result()
+                raise RuntimeError(f"the worker's task {task.get_name()} ended")
+
+    async def _turn(self) -> None:
+        """Settle and claim in one commit; an idle turn only looks."""
+        self._collect()
+        limits = self._claim_limits()
+        if not self._unsettled and not await self._queue.has_work(limits):
+            return
+        try:
+            turn = await self._settle_and_claim(limits)
+        except LeaseLost:
+            raise
+        except LakeError as error:
+            held = LakeWriteHeld(table=REQUESTS.name, message=message_of(error), retry_seconds=HOLD_SECONDS)
+            self._events.emit(held)
+            await self._pause(HOLD_SECONDS, self._stopping)
+            return
+        for request in turn.claimed:
+            self._begin(request)
+
+    def _collect(self) -> None:
+        collected = self._in_flight.collect()
+        self._unsettled.extend(collected.finished)
+        for failure in collected.failures:
+            raise failure
+
+    async def _settle_and_claim(self, limits: ClaimLimits) -> Turn:
+        finished = list(self._unsettled)
+        turn = await self._queue.settle_and_claim(
+            {f.request.request_id: f.outcome for f in finished},
+            limits.limit,
+            normal_limit=limits.normal_limit,
+            type_limits=limits.type_limits,
+            skip_types=limits.skip_types,
+        )
+        self._unsettled.clear()
+        for f in finished:
+            self._events.emit(_settlement_event(f, turn))
+        return turn
+
+    def _begin(self, request: IBRequest) -> None:
+        waited = (request.updated_at - request.created_at).total_seconds()
+        self._events.emit(
+            RequestClaimed(
+                request_id=request.request_id,
+                request_type=request.request_type,
+                symbol=request.symbol,
+                priority=request.priority,
+                waited_seconds=round(waited, 3),
+            )
+        )
+        self._in_flight.start(request, self._executor.run(request))
+
+    def _claim_limits(self) -> ClaimLimits:
+        running = self._in_flight.by_type()
+        types = [self._catalogue.get(name) for name in self._catalogue.names()]
+        self._note_held({t.name: reason for t in types if (reason := self._connection.admits(t.pacing)) is not None})
+        normal_places = self._batch_size - self._urgent_places
+        return ClaimLimits(
+            limit=max(0, self._batch_size - len(self._in_flight)),
+            normal_limit=max(0, normal_places - self._in_flight.normal()),
+            type_limits={t.name: max(0, t.concurrency - running[t.name]) for t in types},
+            skip_types=frozenset(self._held),
+        )
+
+    def _note_held(self, held: dict[str, str]) -> None:
+        for name in sorted(held.keys() | self._held.keys()):
+            if held.get(name) != self._held.get(name):
+                self._events.emit(RequestsHeld(request_type=name, reason=held.get(name)))
+        self._held = held
+
+    async def _is_drained(self) -> bool:
+        if len(self._in_flight) or self._unsettled or self._in_flight.news.is_set():
+            return False
+        stats = await self._queue.stats()
+        return not (stats.due or stats.delayed or stats.in_flight)
+
+    async def _wait_for_news(self) -> None:
+        """Until the next poll; after a request finished, until others had a moment to join it."""
+        await self._pause(self._poll_seconds, self._in_flight.news)
+        if self._in_flight.news.is_set() and len(self._in_flight):
+            await self._pause(GATHER_SECONDS, self._in_flight.urgent_news)
+
+    async def _pause(self, machine_seconds: float, news: asyncio.Event) -> None:
+        try:
+            async with self._clock.timeout(machine_seconds * self._clock.speed):
+                await news.wait()
+        except TimeoutError:
+            return
+
+    # Stopping
+
+    async def _finish(self, failure: BaseException | None) -> None:
+        """Let what runs finish within the grace, put the rest back, settle, disconnect."""
+        self._phase = "stopping"
+        put_back = 0
+        try:
+            if self._side_tasks:
+                self._events.emit(WorkerStopping(worker=self._name, running=len(self._in_flight)))
+                if failure is None:
+                    await self._grace()
+                put_back = await self._put_back()
+        finally:
+            await self._close()
+            error = None if failure is None else message_of(failure)
+            self._events.emit(WorkerStopped(worker=self._name, put_back=put_back, error=error))
+
+    async def _grace(self) -> None:
+        tasks = self._in_flight.tasks()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._grace_seconds)
+
+    async def _put_back(self) -> int:
+        """Cancel what still runs and settle everything; what is in doubt stays claimed for the restart to look at."""
+        tasks = self._in_flight.tasks()
+        for task in tasks:
+            task.cancel()
+        self._writer.close()
+        if tasks:
+            await asyncio.wait(tasks)
+        collected = self._in_flight.collect()
+        finished = [*self._unsettled, *collected.finished]
+        outcomes = {f.request.request_id: f.outcome for f in finished}
+        now = self._clock.now()
+        outcomes |= {r.request_id: SnoozeUntil(at=now, reason=PUT_BACK) for r in collected.cancelled}
+        if outcomes:
+            turn = await self._queue.settle(outcomes)
+            self._unsettled.clear()
+            for f in finished:
+                self._events.emit(_settlement_event(f, turn))
+        return len(collected.cancelled)
+
+    async def _close(self) -> None:
+        self._writer.close()
+        for task in self._side_tasks:
+            if task.get_name() != "result writer":
+                task.cancel()
+        await asyncio.gather(*self._side_tasks, return_exceptions=True)
+        self._phase = "stopped"
+        if self._side_tasks:
+            await self._reporter.look()
+        await self._connection.stop()
+        await self._reporter.release()
+        await self._writer.release()
+
+    # Seen from outside
+
+    async def _state(self) -> WorkerState:
+        connected = str(getattr(self._connection, "state", self._phase))
+        return WorkerState(
+            worker_id=self._name,
+            state=connected if self._phase == "working" else self._phase,
+            in_flight=len(self._in_flight),
+            reason="; ".join(sorted(set(self._held.values()))) or None,
+            waiting={},
+            limits_in_use=self._connection.usage(),
+            account=self._connection.account,
+            started_at=self._started_at,
+        )
+
+
+def _settlement_event(finished: Finished, turn: Turn) -> RequestFinished | RequestRefused:
+    request, outcome = finished.request, finished.outcome
+    if request.request_id in turn.refused:
+        now = turn.refused[request.request_id]
+        return RequestRefused(request_id=request.request_id, status=None if now is None else str(now.status))
+    word, message = _words(outcome)
+    problem = outcome if isinstance(outcome, RetryAt | FailedBecause) else None
+    return RequestFinished(
+        request_id=request.request_id,
+        request_type=request.request_type,
+        symbol=request.symbol,
+        priority=request.priority,
+        outcome=word,
+        seconds=finished.seconds,
+        rows=outcome.result.get("rows") if isinstance(outcome, Done) else None,
+        message=message,
+        category=None if problem is None else str(problem.category),
+        code=None if problem is None else problem.code,
+    )
+
+
+def _words(outcome: Outcome) -> tuple[str, str | None]:
+    match outcome:
+        case Done():
+            return "done", None
+        case RetryAt(message=message):
+            return "retry", message
+        case SnoozeUntil(reason=reason):
+            return "snoozed", reason
+        case FailedBecause(message=message):
+            return "failed", message

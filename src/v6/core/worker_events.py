@@ -1,0 +1,118 @@
+"""The facts that the worker reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from v6.events import Event
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStarted(Event):
+    """A worker holds its lock, is connected, and begins to claim."""
+
+    name: ClassVar[str] = "worker.started"
+    worker: str
+    account: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRecovered(Event):
+    """Claims that a predecessor left: how many had landed and were settled, and how many were put back."""
+
+    name: ClassVar[str] = "worker.recovered"
+    worker: str
+    landed: int
+    put_back: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStopping(Event):
+    """A worker claims nothing more and waits for what runs."""
+
+    name: ClassVar[str] = "worker.stopping"
+    worker: str
+    running: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStopped(Event):
+    """A worker has settled or put back everything and is disconnected. ``error`` is why, unless it was told to."""
+
+    name: ClassVar[str] = "worker.stopped"
+    worker: str
+    put_back: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestClaimed(Event):
+    """A request is this worker's and begins."""
+
+    name: ClassVar[str] = "request.claimed"
+    level: ClassVar[str] = "debug"
+    request_id: str
+    request_type: str
+    symbol: str
+    priority: int
+    waited_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestFinished(Event):
+    """A run of a request has been settled: ``outcome`` is done, retry, snoozed or failed. Seconds of clock time."""
+
+    name: ClassVar[str] = "request.finished"
+    request_id: str
+    request_type: str
+    symbol: str
+    priority: int
+    outcome: str
+    seconds: float
+    rows: int | None = None
+    message: str | None = None
+    category: str | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestRefused(Event):
+    """An outcome came too late: the request is no longer this worker's. ``status`` is its state now, where open."""
+
+    name: ClassVar[str] = "request.refused"
+    level: ClassVar[str] = "warning"
+    request_id: str
+    status: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestsHeld(Event):
+    """A type is held back, or free again: then ``reason`` is None. Nothing of it is claimed and no attempt is spent."""
+
+    name: ClassVar[str] = "requests.held"
+    request_type: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LakeWriteHeld(Event):
+    """A commit failed; what was to be written is kept in memory and tried again."""
+
+    name: ClassVar[str] = "lake.write_held"
+    level: ClassVar[str] = "warning"
+    table: str
+    message: str
+    retry_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultsAppended(Event):
+    """Rows of finished requests landed in one commit."""
+
+    name: ClassVar[str] = "results.appended"
+    level: ClassVar[str] = "debug"
+    table: str
+    rows: int
+    requests: int
+    version: int

@@ -1,0 +1,454 @@
+"""The worker on real tables, with a session that asks nobody."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pytest
+
+from v6.clock import Clock
+from v6.core.unified_queue_worker import UnifiedQueueWorker
+from v6.core.worker_events import RequestClaimed, RequestFinished, RequestsHeld, WorkerRecovered
+from v6.data.delta import UTC_MICROSECONDS, Column, Lake, TableSpec
+from v6.data.ib_request import IBRequest, NewRequest, RequestStatus
+from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.table import Table
+from v6.data.worker_state import WorkerStateTable
+from v6.errors import AccountMismatch, ErrorCategory, GatewayError, RequestError, WorkerBusy
+from v6.events import EventBus
+from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Part, RequestType
+
+DAY = date(2026, 11, 23)
+PATIENCE = 20.0  # seconds until a test that waits for ever fails
+
+
+class NotesTable(Table):
+    """A result table of the tests."""
+
+    spec: ClassVar[TableSpec] = TableSpec(
+        name="notes",
+        description="what the tests fetched",
+        columns=(
+            Column(name="request_id", dtype=pl.String, description="request"),
+            Column(name="known_at", dtype=UTC_MICROSECONDS, description="appended"),
+            Column(name="con_id", dtype=pl.Int64, description="contract"),
+            Column(name="date", dtype=pl.Date, description="day"),
+        ),
+        partition_by=("date",),
+        sort_by=("con_id",),
+        key=("request_id", "con_id"),
+    )
+
+
+class NoteParameters(Parameters):
+    rows: int = 1
+
+
+def notes(con_ids: Sequence[int]) -> pl.DataFrame:
+    return pl.DataFrame({"con_id": con_ids, "date": [DAY] * len(con_ids)}, schema={"con_id": pl.Int64, "date": pl.Date})
+
+
+Script = Callable[[Job[NoteParameters], Part], Awaitable[Fetched]]
+
+
+class Note(RequestType[NoteParameters]):
+    """Does what the test's script says."""
+
+    name = "note"
+    description = "a note"
+    parameters = NoteParameters
+    result_table = "notes"
+    backoff = Backoff(first_seconds=0.001)
+
+    def __init__(self, script: Script | None = None, parts: Sequence[Part] = ({},)) -> None:
+        self.script = script
+        self.parts = parts
+        self.runs: list[str] = []
+        self.plans = 0
+
+    async def plan(self, job: Job[NoteParameters], gateway: Gateway) -> Sequence[Part]:
+        self.plans += 1
+        return self.parts
+
+    async def fetch(self, job: Job[NoteParameters], part: Part, gateway: Gateway) -> Fetched:
+        self.runs.append(job.symbol)
+        if self.script is not None:
+            return await self.script(job, part)
+        return Fetched(rows=notes(part.get("con_ids") or range(job.parameters.rows)))
+
+
+class Slow(Note):
+    name = "slow"
+    pacing = "history"
+
+
+class Types:
+    """A catalogue of given types."""
+
+    def __init__(self, *types: Note) -> None:
+        self.types = {t.name: t for t in types}
+
+    def names(self) -> Sequence[str]:
+        return list(self.types)
+
+    def get(self, name: str, /) -> RequestType[Any]:
+        if name not in self.types:
+            raise RequestError(f"request_type {name!r} is not known")
+        return self.types[name]
+
+    def check(self, new: NewRequest, /) -> NewRequest:
+        self.get(new.request_type)
+        if set(new.parameters) - {"rows"}:
+            raise RequestError("parameters.dte is not a parameter of note")
+        return replace(new, result_table="notes")
+
+
+class Session:
+    """A connection that holds back what it is told to."""
+
+    def __init__(self, account: str = "SIM1") -> None:
+        self.account = account
+        self.refusals: dict[str, str] = {}
+        self.stopped = False
+
+    async def start(self) -> None:
+        return None
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def gateway(self, priority: int, request_id: str) -> Gateway:
+        return None  # type: ignore[return-value] # the scripts ask nobody
+
+    def admits(self, pacing: str, /) -> str | None:
+        return self.refusals.get(pacing)
+
+    def usage(self) -> Mapping[str, Any]:
+        return {"lines": 0}
+
+
+@dataclass
+class Bench:
+    """One lake with a queue, a worker and what it reported."""
+
+    path: Path
+    types: Types
+    session: Session = field(default_factory=Session)
+    clock: Clock = field(default_factory=Clock)
+    seen: list[object] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lake = Lake(self.path / "lake")
+        self.queue = self.open_queue()
+        self.finished: asyncio.Queue[RequestFinished] = asyncio.Queue()
+        self.claimed: asyncio.Queue[RequestClaimed] = asyncio.Queue()
+        self.held: asyncio.Queue[RequestsHeld] = asyncio.Queue()
+
+    def open_queue(self, worker: str = "worker") -> IBRequestQueue:
+        return IBRequestQueue(self.lake, clock=self.clock, worker_id=worker, check=NewRequest.checked)
+
+    def worker(self, **more: Any) -> UnifiedQueueWorker:
+        events = EventBus()
+        events.subscribe(RequestFinished, self.finished.put_nowait)
+        events.subscribe(RequestClaimed, self.claimed.put_nowait)
+        events.subscribe(RequestsHeld, self.held.put_nowait)
+        events.subscribe(WorkerRecovered, self.seen.append)
+        return UnifiedQueueWorker(
+            queue=self.queue,
+            connection=self.session,
+            catalogue=self.types,
+            lake=self.lake,
+            clock=self.clock,
+            events=events,
+            poll_seconds=0.02,
+            result_tables={"notes": NotesTable},
+            **more,
+        )
+
+    async def insert(self, symbol: str = "SPY", request_type: str = "note", **more: Any) -> str:
+        more.setdefault("result_table", "notes")
+        return await self.queue.insert(request_type=request_type, symbol=symbol, **more)
+
+    async def drain(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self.worker().run(drain=True)
+
+    @asynccontextmanager
+    async def running(self, **more: Any) -> AsyncIterator[UnifiedQueueWorker]:
+        worker = self.worker(**more)
+        task = asyncio.create_task(worker.run())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                yield worker
+        finally:
+            worker.stop()
+            await task
+
+    def rows(self) -> pl.DataFrame:
+        return NotesTable(self.lake).scan().collect()
+
+    async def status(self, request_id: str) -> RequestStatus:
+        return (await self.queue.get(request_id)).status
+
+
+async def test_rows_land_stamped_before_the_request_is_settled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    request_id = await bench.insert(parameters={"rows": 3})
+    await bench.drain()
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt, request.result_data["rows"]) == (RequestStatus.SUCCESS, 1, 3)
+    rows = bench.rows()
+    assert rows["request_id"].to_list() == [request_id] * 3
+    assert rows["known_at"].max() < request.updated_at  # type: ignore[operator]
+    assert bench.session.stopped
+
+
+async def test_a_transient_error_is_tried_again_until_it_succeeds(tmp_path: Path) -> None:
+    errors = [GatewayError("no answer", category=ErrorCategory.TIMEOUT), OSError("broken")]
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        if errors:
+            raise errors.pop()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    request_id = await bench.insert()
+    await bench.drain()
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt, bench.rows().height) == (RequestStatus.SUCCESS, 3, 1)
+
+
+async def test_a_request_fails_when_its_attempts_are_used_up(tmp_path: Path) -> None:
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        raise GatewayError("no answer", category=ErrorCategory.TIMEOUT, code=504)
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    request_id = await bench.insert()
+    await bench.drain()
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt, request.error_code) == (RequestStatus.FAILED, 3, 504)
+    assert request.error_message == "no answer (attempt 3 of 3)"
+
+
+async def test_a_request_held_back_in_the_middle_spends_no_attempt(tmp_path: Path) -> None:
+    holds = [GatewayError("session lost", category=ErrorCategory.SESSION)]
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        if holds:
+            raise holds.pop()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)), clock=Clock("2026-11-23T17:00:00Z*50"))
+    request_id = await bench.insert()
+    await bench.drain()
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt) == (RequestStatus.SUCCESS, 1)
+
+
+async def test_what_the_session_does_not_admit_is_not_claimed_and_says_why(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note(), Slow()))
+    bench.session.refusals["history"] = "historical farm is down"
+    held = await bench.insert("QQQ", "slow")
+    free = await bench.insert("SPY")
+    async with bench.running():
+        assert (await bench.held.get()).reason == "historical farm is down"
+        assert (await bench.finished.get()).request_id == free
+        waiting = await bench.queue.get(held)
+        assert (waiting.status, waiting.revision) == (RequestStatus.PENDING, 0)
+        bench.session.refusals.clear()
+        assert (await bench.finished.get()).request_id == held
+
+
+async def test_an_urgent_request_finishes_while_long_ones_fill_every_normal_place(tmp_path: Path) -> None:
+    never = asyncio.Event()
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        if job.priority > 1:
+            await never.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    for number in range(4):
+        await bench.insert(f"LONG{number}")
+    async with bench.running(batch_size=5, urgent_places=2, grace_seconds=0.0):
+        for _ in range(3):
+            await bench.claimed.get()
+        urgent = await bench.insert("ES", priority=1)
+        finished = await bench.finished.get()
+        assert (finished.request_id, finished.outcome) == (urgent, "done")
+        stats = await bench.queue.stats()
+        assert (stats.in_flight, stats.due) == (3, 1)
+    stats = await bench.queue.stats()
+    assert (stats.in_flight, stats.due + stats.delayed) == (0, 4)
+
+
+async def test_stopping_puts_back_what_does_not_finish_in_time(tmp_path: Path) -> None:
+    started, never = asyncio.Event(), asyncio.Event()
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        started.set()
+        await never.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    request_id = await bench.insert()
+    async with bench.running(grace_seconds=0.05):
+        await started.wait()
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt) == (RequestStatus.PENDING, 0)
+    assert request.error_message == "put back: the worker stopped"
+    state = WorkerStateTable(bench.lake).latest().collect()
+    assert state["state"].to_list() == ["stopped"]
+    assert bench.session.stopped
+
+
+async def test_stopping_lets_what_runs_finish_within_the_grace(tmp_path: Path) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        started.set()
+        await go.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    request_id = await bench.insert()
+    async with bench.running() as worker:
+        await started.wait()
+        worker.stop()
+        go.set()
+    assert await bench.status(request_id) is RequestStatus.SUCCESS
+    assert bench.rows().height == 1
+
+
+async def test_a_row_written_past_the_checks_fails_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    bad = [
+        await bench.insert("SPY", parameters={"dte": "x"}),
+        await bench.insert("SPY", "unheard_of"),
+        await bench.insert("SPY", parameters={"rows": "many"}),
+    ]
+    good = await bench.insert("QQQ")
+    await bench.drain()
+    assert await bench.status(good) is RequestStatus.SUCCESS
+    for request_id in bad:
+        request = await bench.queue.get(request_id)
+        assert (request.status, request.error_category) == (RequestStatus.FAILED, "validation")
+    assert "parameters.dte" in ((await bench.queue.get(bad[0])).error_message or "")
+
+
+async def test_rows_that_do_not_fit_fail_their_own_request_only(tmp_path: Path) -> None:
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        rows = notes([1])
+        return Fetched(rows=rows.with_columns(surprise=pl.lit(1)) if job.symbol == "BAD" else rows)
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    bad, good = await bench.insert("BAD"), await bench.insert("GOOD")
+    await bench.drain()
+    assert await bench.status(good) is RequestStatus.SUCCESS
+    failed = await bench.queue.get(bad)
+    assert failed.status is RequestStatus.FAILED
+    assert "surprise" in (failed.error_message or "")
+    assert bench.rows()["request_id"].to_list() == [good]
+
+
+async def left_behind(bench: Bench) -> list[IBRequest]:
+    """Claims of a worker that died."""
+    return await bench.queue.claim(50)
+
+
+def land(bench: Bench, request_id: str, con_ids: Sequence[int]) -> None:
+    stamps = {"request_id": pl.lit(request_id), "known_at": pl.lit(datetime.now(UTC))}
+    NotesTable(bench.lake).append(notes(con_ids).with_columns(**stamps))
+
+
+async def test_a_restart_settles_what_landed_and_runs_the_rest(tmp_path: Path) -> None:
+    note = Note()
+    bench = Bench(tmp_path, Types(note))
+    landed, lost = await bench.insert("LANDED"), await bench.insert("LOST")
+    assert len(await left_behind(bench)) == 2
+    land(bench, landed, [1, 2])
+    await bench.drain()
+    assert note.runs == ["LOST"]
+    assert bench.seen == [WorkerRecovered(worker="worker", landed=1, put_back=1)]
+    for request_id, rows in ((landed, 2), (lost, 1)):
+        request = await bench.queue.get(request_id)
+        assert (request.status, request.result_data["rows"]) == (RequestStatus.SUCCESS, rows)
+        assert bench.rows().filter(request_id=request_id).height == rows
+
+
+async def test_a_restart_keeps_the_plan_and_skips_the_parts_that_landed(tmp_path: Path) -> None:
+    note = Note(parts=[{"con_ids": [99]}])
+    bench = Bench(tmp_path, Types(note))
+    request_id = await bench.insert("SPY")
+    await left_behind(bench)
+    await bench.queue.record_plan(request_id, [{"con_ids": [1, 2]}, {"con_ids": [3, 4]}, {"con_ids": [5]}])
+    land(bench, request_id, [3, 4])
+    await bench.drain()
+    assert (note.plans, len(note.runs)) == (0, 2)
+    assert sorted(bench.rows()["con_id"]) == [1, 2, 3, 4, 5]
+    assert (await bench.queue.get(request_id)).status is RequestStatus.SUCCESS
+
+
+async def test_parts_land_one_by_one_and_their_plan_is_written_first(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note(parts=[{"con_ids": [1]}, {"con_ids": [2]}])))
+    request_id = await bench.insert()
+    await bench.drain()
+    history = bench.queue.request_history(request_id).collect()
+    assert history["status"].to_list() == ["PENDING", "PROCESSING", "PROCESSING", "SUCCESS"]
+    assert bench.rows()["known_at"].n_unique() == 2
+    assert history["updated_at"][2] < bench.rows()["known_at"].min()
+
+
+async def test_a_second_worker_of_one_name_is_refused_with_the_process(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    request_id = await bench.insert()
+    async with bench.running():
+        assert (await bench.finished.get()).request_id == request_id
+        with pytest.raises(WorkerBusy, match=f"process {os.getpid()}"):
+            await bench.worker().run()
+
+
+async def test_a_lake_of_another_account_is_refused(tmp_path: Path) -> None:
+    await Bench(tmp_path, Types(Note())).drain()
+    other = Bench(tmp_path, Types(Note()), session=Session("U7"))
+    request_id = await other.insert()
+    with pytest.raises(AccountMismatch, match=r"SIM1.*U7"):
+        await other.drain()
+    assert other.session.stopped
+    assert await other.status(request_id) is RequestStatus.PENDING
+
+
+async def test_a_dead_side_task_stops_the_worker_and_puts_back_what_ran(tmp_path: Path) -> None:
+    started, never = asyncio.Event(), asyncio.Event()
+
+    class Dying(Session):
+        async def run(self) -> None:
+            await started.wait()
+            raise RuntimeError("the supervisor died")
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        started.set()
+        await never.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)), session=Dying())
+    request_id = await bench.insert()
+    with pytest.raises(RuntimeError, match="the supervisor died"):
+        await bench.drain()
+    assert await bench.status(request_id) is RequestStatus.PENDING
+
+
+async def test_a_delayed_request_keeps_a_draining_worker_at_work(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    request_id = await bench.insert(not_before=bench.clock.now() + timedelta(seconds=0.3))
+    await bench.drain()
+    assert await bench.status(request_id) is RequestStatus.SUCCESS
