@@ -1,0 +1,42 @@
+"""How the simulated gateway behaves: limits, delays, entitlements. The command line fills it; every default is IB's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Range = tuple[float, float]
+"""Smallest and largest seconds of a delay; the delay is drawn uniformly between them, seeded by request."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewayOptions:
+    """Seconds are clock seconds unless a name says machine."""
+
+    account: str = "SIM000001"
+    seed: int = 0
+    market_data_lines: int = 100
+    max_clients: int = 32
+    open_history_requests: int = 50
+    message_strikes: int = 3  # rejected messages until the session is closed
+    # The server counts messages when it reads them, so a client's even spacing arrives a little compressed.
+    message_jitter_machine_seconds: float = 0.05
+    quote_delay_seconds: Range = (0.2, 1.5)
+    update_interval_seconds: Range = (1.0, 3.0)
+    snapshot_limit_seconds: float = 11.0
+    details_delay_seconds: Range = (0.01, 0.05)
+    history_delay_seconds: Range = (0.05, 0.3)
+    not_subscribed: frozenset[str] = field(default_factory=frozenset)  # symbols without live data: 354, or delayed
+    without_delayed: frozenset[str] = field(default_factory=frozenset)  # symbols without delayed data as well: 10168
+    journal: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.account.startswith("SIM"):
+            raise ValueError(f"the simulated account {self.account!r} has to start with SIM")
+        if self.market_data_lines < 2:
+            raise ValueError(f"{self.market_data_lines} market-data lines are too few: at least 2")
+
+    @property
+    def messages_per_second(self) -> int:
+        """Messages a client may send in a second: half the market-data lines."""
+        return self.market_data_lines // 2
