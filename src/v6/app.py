@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from v6.clock import Clock
+from v6.errors import SettingsError
 from v6.events import EventBus
 from v6.logs import log_events
 from v6.settings import Settings
 
 if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads only what it uses
+    from v6.core.ib_connection import IBConnectionManager
+    from v6.core.unified_queue_worker import UnifiedQueueWorker
     from v6.data.delta import Lake
-    from v6.data.ib_request_queue import IBRequestQueue
+    from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+    from v6.request_types.catalogue import Catalogue
+    from v6.simulator.instruments import MarketSource
+    from v6.simulator.server import SimulatedGateway
 
 
 class App:
@@ -31,6 +37,13 @@ class App:
 
         return Lake(self.settings.lake)
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The request types that are installed."""
+        from v6.request_types.catalogue import Catalogue
+
+        return Catalogue.load()
+
     def queue(self, *, source: str, worker_id: str = "") -> IBRequestQueue:
         """A queue object of its own, to be closed by whoever asked for it. ``source`` says who inserts."""
         from v6.data.ib_request_queue import IBRequestQueue
@@ -41,4 +54,67 @@ class App:
             source=source,
             worker_id=worker_id,
             key_lifetime_seconds=self.settings.key_lifetime_seconds,
+            check=self._check,
         )
+
+    def _check(self, new: NewRequest) -> NewRequest:
+        return self.catalogue.check(new)  # loaded at the first insert: most commands insert nothing
+
+    def connection(self) -> IBConnectionManager:
+        """The one session with the gateway, not started."""
+        from v6.core.ib_connection import IBConnectionManager
+
+        settings = self.settings
+        return IBConnectionManager(
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            client_id=settings.client_id,
+            clock=self.clock,
+            events=self.events,
+            market_data_lines=settings.market_data_lines,
+            historical_slots=settings.open_historical,
+            market_data_type=settings.market_data_type,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+        )
+
+    def worker(self, queue: IBRequestQueue) -> UnifiedQueueWorker:
+        """The worker on a queue that was opened for its name, not started."""
+        from v6.core.unified_queue_worker import UnifiedQueueWorker
+
+        settings = self.settings
+        return UnifiedQueueWorker(
+            queue=queue,
+            connection=self.connection(),
+            catalogue=self.catalogue,
+            lake=self.lake,
+            clock=self.clock,
+            events=self.events,
+            worker_name=settings.worker_name,
+            poll_seconds=settings.poll_seconds,
+            batch_size=settings.batch_size,
+            urgent_places=settings.urgent_places,
+            grace_seconds=settings.grace_seconds,
+        )
+
+    def market(self, seed: int) -> MarketSource:
+        """The simulated market. Raises SettingsError when the package was installed without it."""
+        try:
+            from v6.simulator.market import Market
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"the simulated gateway needs the package {error.name}: pip install 'v6[simulator]'"
+            ) from error
+        return Market(seed)
+
+    def simulated_gateway(
+        self, market: MarketSource, *, clock: Clock, host: str, port: int, **options: Any
+    ) -> SimulatedGateway:
+        """A simulated gateway, not started; ``options`` are those of GatewayOptions. Raises SettingsError."""
+        from v6.simulator.options import GatewayOptions
+        from v6.simulator.server import SimulatedGateway
+
+        try:
+            chosen = GatewayOptions(**options)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        return SimulatedGateway(market, clock=clock, host=host, port=port, options=chosen)

@@ -44,46 +44,52 @@ def _lake_text(text: str) -> str:
 
 
 class Settings(BaseModel):
-    """Every setting with its default. Seconds are clock seconds."""
+    """Every setting with its default. Seconds are clock seconds but for poll_seconds and grace_seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lake: Annotated[str, AfterValidator(_lake_text)] = Field(
-        "data/lake", description="folder or URL of the lake: one folder a table"
+        default="data/lake", description="folder or URL of the lake: one folder a table"
     )
-    gateway_host: str = Field("127.0.0.1", min_length=1, description="host of IB Gateway or of the simulated gateway")
-    gateway_port: int = Field(4002, ge=1, le=65535, description="its port")
+    gateway_host: str = Field(
+        default="127.0.0.1", min_length=1, description="host of IB Gateway or of the simulated gateway"
+    )
+    gateway_port: int = Field(default=4002, ge=1, le=65535, description="its port")
     client_id: int = Field(
-        1, ge=0, le=2**31 - 1, description="client id of the one session; no other client may use it"
+        default=1, ge=0, le=2**31 - 1, description="client id of the one session; no other client may use it"
     )
     worker_name: str = Field(
-        "worker",
+        default="worker",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         max_length=64,
         description="stable name of the worker; one worker a name, letters, digits, dot, dash and underscore",
     )
-    poll_seconds: float = Field(0.25, gt=0, le=60, description="how often an idle worker looks at the queue")
-    batch_size: int = Field(50, ge=1, le=50, description="requests claimed and in flight at once, at most 50")
-    urgent_places: int = Field(5, ge=0, le=49, description="how many of those places are for priority 1 alone")
-    grace_seconds: float = Field(20.0, ge=0, le=600, description="how long a stopping worker lets requests finish")
+    poll_seconds: float = Field(default=0.25, gt=0, le=60, description="how often an idle worker looks at the queue")
+    batch_size: int = Field(default=50, ge=1, le=50, description="requests claimed and in flight at once, at most 50")
+    urgent_places: int = Field(default=5, ge=0, le=49, description="how many of those places are for priority 1 alone")
+    grace_seconds: float = Field(
+        default=20.0, ge=0, le=600, description="how long a stopping worker lets requests finish"
+    )
     key_lifetime_seconds: float = Field(
-        600.0, ge=0, description="how long an idempotency key holds after its request's SUCCESS"
+        default=600.0, ge=0, description="how long an idempotency key holds after its request's SUCCESS"
     )
     market_data_lines: int = Field(
-        100, ge=2, le=10_000, description="market-data lines of the account; messages per second are half of it"
+        default=100, ge=2, le=10_000, description="market-data lines of the account; messages per second are half of it"
     )
     market_data_type: int = Field(
-        1, ge=1, le=4, description="asked from the gateway: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen"
+        default=1, ge=1, le=4, description="asked from the gateway: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen"
     )
-    open_historical: int = Field(50, ge=1, le=50, description="historical requests open at once")
-    connect_timeout_seconds: float = Field(10.0, gt=0, le=600, description="how long the gateway may take to answer")
+    open_historical: int = Field(default=50, ge=1, le=50, description="historical requests open at once")
+    connect_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="how long the gateway may take to answer"
+    )
     clock: Annotated[str, AfterValidator(_clock_text)] = Field(
-        "", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
+        default="", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="the least level that is logged"
+        default="info", description="the least level that is logged"
     )
-    log_format: Literal["console", "json"] = Field("console", description="how log lines are written to stderr")
+    log_format: Literal["console", "json"] = Field(default="console", description="how log lines are written to stderr")
 
     @model_validator(mode="after")
     def _places_fit(self) -> Self:
