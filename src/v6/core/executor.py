@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from pydantic import ValidationError
-
 from v6.clock import Clock
 from v6.core.landed import landed_parts, landed_rows
 from v6.core.result_writer import LandingInDoubt, ResultWriter
-from v6.core.retry import message_of, outcome_of
+from v6.core.retry import outcome_of
 from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
 from v6.errors import RequestError
-from v6.request_types.base import Backoff, Gateway, Job, Part, RequestType
+from v6.request_types.base import Backoff, Gateway, Job, Parameters, Part, RequestType
 
 Result = TypeVar("Result")
 
@@ -28,6 +26,11 @@ class Connection(Protocol):
     @property
     def account(self) -> str:
         """The account of the session."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The state of the session: ready, connecting, degraded, …"""
         ...
 
     async def start(self) -> None:
@@ -68,6 +71,10 @@ class RequestTypes(Protocol):
 
     def check(self, new: NewRequest, /) -> NewRequest:
         """Fill defaults. Raises RequestError that names the field."""
+        ...
+
+    def parse(self, request_type: str, parameters: Mapping[str, Any], /) -> Parameters:
+        """A type's validated parameters. Raises RequestError that names the field."""
         ...
 
 
@@ -130,15 +137,11 @@ class Executor:
                 result_table=request.result_table or None,
             ).checked()
         )
-        try:
-            parameters = request_type.parameters.model_validate_json(checked.parameters_json())
-        except ValidationError as error:
-            raise RequestError(f"parameters of {request_type.name} do not fit: {message_of(error)}") from error
         return Job(
             request_id=request.request_id,
             symbol=checked.symbol,
             priority=request.priority,
-            parameters=parameters,
+            parameters=self._catalogue.parse(request.request_type, checked.parameters),
             created_at=request.created_at,
             clock=self._clock,
         )
@@ -146,21 +149,19 @@ class Executor:
     async def _attempt(self, request: IBRequest, request_type: RequestType[Any], job: Job[Any]) -> Outcome:
         began = self._clock.monotonic()
         gateway = self._connection.gateway(request.priority, request.request_id)
-        parts, landed = await self._parts(request, request_type, job, gateway)
-        rows, version = 0, None
+        parts, landed, rows = await self._parts(request, request_type, job, gateway)
+        version: int | None = None
         summary: dict[str, Any] = {}
-        for number, part in enumerate(parts):
-            if number in landed:
-                continue
+        for part in parts[landed:]:
             _stop_if_cancelled()
             fetched = await self._within_deadline(request_type, job, request_type.fetch(job, part, gateway))
             stored = await self._writer.land(
                 request.request_id, request_type.result_table, fetched, urgent=request.priority == 1
             )
-            rows, version = rows + stored.rows, stored.version if stored.version is not None else version
+            rows, version = rows + stored.rows, version if stored.version is None else stored.version
             summary = _merged(summary, fetched.summary)
         seconds = round(self._clock.monotonic() - began, 3)
-        return Done(result={**summary, "rows": rows, "version": version, "seconds": seconds})
+        return Done(result={**summary, "parts": len(parts), "rows": rows, "version": version, "seconds": seconds})
 
     async def _within_deadline(self, request_type: RequestType[Any], job: Job[Any], work: Awaitable[Result]) -> Result:
         seconds = request_type.timeout_seconds
@@ -172,17 +173,17 @@ class Executor:
 
     async def _parts(
         self, request: IBRequest, request_type: RequestType[Any], job: Job[Any], gateway: Gateway
-    ) -> tuple[Sequence[Part], frozenset[int]]:
-        """The parts of the work and the numbers of those that landed in an earlier run."""
+    ) -> tuple[Sequence[Part], int, int]:
+        """The parts of the work, and how many parts and rows of it landed in an earlier run."""
         recorded = request.result_data.get("parts")
         if recorded:
             spec = self._tables[request_type.result_table].spec
             rows = await self._writer.call(landed_rows, self._queue.lake, spec, [request.request_id])
-            return recorded, landed_parts(rows, recorded)
+            return recorded, landed_parts(rows), rows.height
         parts = await self._within_deadline(request_type, job, request_type.plan(job, gateway))
         if len(parts) > 1:
             await self._queue.record_plan(request.request_id, parts)
-        return parts, frozenset()
+        return parts, 0, 0
 
 
 def _stop_if_cancelled() -> None:

@@ -38,7 +38,7 @@ from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
 from v6.data.table import Table, tables
 from v6.data.worker_state import WorkerState
-from v6.errors import LakeError, LeaseLost, SettingsError
+from v6.errors import LakeError, LeaseLost, SettingsError, TableDamaged
 from v6.events import EventBus
 
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
@@ -125,7 +125,10 @@ class UnifiedQueueWorker:
                 await self._finish(failure)
 
     def stop(self) -> None:
-        """Claim nothing more; ``run`` returns when what runs has finished or was put back."""
+        """Claim nothing more; ``run`` returns when what runs has finished or was put back. Twice: no grace."""
+        if self._stopping.is_set():
+            for task in self._in_flight.tasks():
+                task.cancel()
         self._stopping.set()
         self._in_flight.news.set()
         self._in_flight.urgent_news.set()
@@ -162,14 +165,17 @@ class UnifiedQueueWorker:
         }
         by_table: dict[str, list[IBRequest]] = {}
         for request in left:
-            by_table.setdefault(request.result_table, []).append(request)
+            if request.request_type in self._catalogue.names():
+                name = self._catalogue.get(request.request_type).result_table
+                by_table.setdefault(name, []).append(request)
         for name in by_table.keys() & self._tables.keys():
             requests = {request.request_id: request for request in by_table[name]}
             rows = landed_rows(self._lake, self._tables[name].spec, list(requests))
             for (request_id,), own in rows.group_by("request_id"):
                 parts = requests[str(request_id)].result_data.get("parts") or [{}]
-                if len(landed_parts(own, parts)) == len(parts):
-                    outcomes[str(request_id)] = Done(result={"rows": own.height, "recovered": True})
+                if landed_parts(own) >= len(parts):
+                    result = {"parts": len(parts), "rows": own.height, "recovered": True}
+                    outcomes[str(request_id)] = Done(result=result)
         return outcomes
 
     # Working
@@ -196,7 +202,7 @@ class UnifiedQueueWorker:
             return
         try:
             turn = await self._settle_and_claim(limits)
-        except LeaseLost:
+        except (LeaseLost, TableDamaged):
             raise
         except LakeError as error:
             held = LakeWriteHeld(table=REQUESTS.name, message=message_of(error), retry_seconds=HOLD_SECONDS)
@@ -261,7 +267,7 @@ class UnifiedQueueWorker:
         if len(self._in_flight) or self._unsettled or self._in_flight.news.is_set():
             return False
         stats = await self._queue.stats()
-        return not (stats.due or stats.delayed or stats.in_flight)
+        return not (stats.due or stats.delayed)
 
     async def _wait_for_news(self) -> None:
         """Until the next poll; after a request finished, until others had a moment to join it."""
@@ -334,12 +340,12 @@ class UnifiedQueueWorker:
     # Seen from outside
 
     async def _state(self) -> WorkerState:
-        connected = str(getattr(self._connection, "state", self._phase))
+        reasons = sorted(set(self._held.values()))
         return WorkerState(
             worker_id=self._name,
-            state=connected if self._phase == "working" else self._phase,
+            state=str(self._connection.state) if self._phase == "working" else self._phase,
             in_flight=len(self._in_flight),
-            reason="; ".join(sorted(set(self._held.values()))) or None,
+            reason="; ".join(reasons) or None,
             waiting={},
             limits_in_use=self._connection.usage(),
             account=self._connection.account,
