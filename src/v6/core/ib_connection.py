@@ -64,6 +64,7 @@ GENERIC_TICKS = {
 SMALL_BAR_SIZES = frozenset({"1 secs", "5 secs", "10 secs", "15 secs", "30 secs"})
 COMPETING_SESSION = "competing session"
 BREAKER = "circuit breaker"
+CLOSE_MACHINE_SECONDS = 1.0
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 60.0
 
@@ -100,6 +101,17 @@ class _Session:
         """Close the socket and tell whoever waits."""
         self._on_lost(reason)
         self.client.disconnect()
+
+    async def wait_closed(self) -> None:
+        """Until the socket is closed; a peer that takes nothing any more is cut off."""
+        if self.client.conn.isConnected():
+            is_closed = asyncio.Event()
+            self.client.conn.disconnected.connect(lambda _message: is_closed.set())
+            try:
+                async with asyncio.timeout(CLOSE_MACHINE_SECONDS):
+                    await is_closed.wait()
+            except TimeoutError:
+                self.client.conn.transport.abort()
 
 
 class IBConnectionManager:
@@ -143,9 +155,10 @@ class IBConnectionManager:
         self._competing_hold_seconds = competing_hold_seconds
         self._session: _Session | None = None
         self._account = ""
+        self._is_stopped = False
         self._last_refusal: tuple[int, str] | None = None
         self._competing_until = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._positions: asyncio.Task[list[Position]] | None = None
 
     # --- life ---
@@ -154,6 +167,7 @@ class IBConnectionManager:
         """Open the session. Raises GatewayUnavailable with what to do when there is none to be had."""
         self._status.move(SessionState.CONNECTING, f"connecting to {self.host}:{self.port}")
         self._last_refusal = None
+        self._is_stopped = False
         session = _Session(
             GatewayReceiver(on_notice=self._on_notice, is_answer_reliable=lambda: not self._status.is_connectivity_lost)
         )
@@ -161,13 +175,14 @@ class IBConnectionManager:
             await self._open(session)
         except GatewayUnavailable as error:
             session.close(str(error))
+            await session.wait_closed()
             self._status.move(SessionState.DISCONNECTED, str(error))
             raise
         self._session = session
         self._account = session.client.getAccounts()[0]
         self._breaker.reset()
         self._competing_until = 0.0
-        session.lost.add_done_callback(lambda lost: self._on_lost(session, lost.result()))
+        session.lost.add_done_callback(lambda lost: self._end(session, lost.result()))
         self._status.move(SessionState.READY, f"account {self._account}")
         await self._send(OWN_WORK, session, lambda client: client.reqMarketDataType(int(self.market_data_type)))
 
@@ -207,9 +222,9 @@ class IBConnectionManager:
         )
 
     async def run(self) -> None:
-        """Keep the session open until cancelled: watch it, and reconnect with exponential back-off and jitter."""
+        """Keep the session open until cancelled or stopped; reconnect with exponential back-off and jitter."""
         attempt = 0
-        while True:
+        while not self._is_stopped:
             if self._session is None:
                 attempt += 1
                 try:
@@ -265,17 +280,21 @@ class IBConnectionManager:
 
     async def stop(self) -> None:
         """Close the session in order; what is in flight fails."""
+        self._is_stopped = True
         session = self._session
         if session is not None:
             session.close("v6 closed the session")
-        for task in self._tasks:
+            self._end(session, "v6 closed the session")
+            await session.wait_closed()
+        tasks = {*self._tasks, *([self._positions] if self._positions is not None else [])}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._status.move(SessionState.DISCONNECTED, "stopped")
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _on_lost(self, session: _Session, reason: str) -> None:
-        self._session = None
-        self._status.move(SessionState.DISCONNECTED, reason)
+    def _end(self, session: _Session, reason: str) -> None:
+        if self._session is session:
+            self._session = None
+            self._status.move(SessionState.DISCONNECTED, reason)
         session.receiver.fail_all(lambda: GatewayError(f"session lost: {reason}", category=ErrorCategory.SESSION))
 
     # --- what it knows ---
