@@ -157,7 +157,7 @@ def _explained(kind: RequestType[Any], error: ValidationError) -> str:
         if found["type"] == "extra_forbidden":
             texts.append(f"{path} is unknown: {kind.name} has {', '.join(kind.parameters.model_fields) or 'none'}")
         elif found["loc"]:
-            texts.append(f"{path}: {found['msg']}, not {found['input']!r}")
+            texts.append(f"{path}: {found['msg'].removeprefix('Value error, ')}, not {found['input']!r}")
         else:
             texts.append(f"{path}: {found['msg'].removeprefix('Value error, ')}")
     return "; ".join(texts)

@@ -28,6 +28,7 @@ from v6.request_types.base import (
     RequestType,
 )
 from v6.request_types.rows import NOT_SENT, cycle_name, frame_of, missing_fields, missing_json, quote_columns
+from v6.request_types.side_by_side import side_by_side
 from v6.request_types.trading_date import trading_hours
 from v6.request_types.underlying import only_contract
 
@@ -248,12 +249,7 @@ async def _quotes(gateway: Gateway, contracts: Sequence[Contract]) -> list[Quote
                     return error
                 raise
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(c), name=f"quote {c.local_symbol or c.con_id}") for c in contracts]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    return [task.result() for task in tasks]
+    return await side_by_side((one(contract) for contract in contracts), name="option_chain quote")
 
 
 def _quoted_row(quote: Quote, part: Part) -> dict[str, Any]:
