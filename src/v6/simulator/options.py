@@ -16,6 +16,7 @@ class GatewayOptions:
     account: str = "SIM000001"
     seed: int = 0
     market_data_lines: int = 100
+    message_limit: int | None = None  # messages a second; None: half the lines, as the gateway has it
     max_clients: int = 32
     open_history_requests: int = 50
     message_strikes: int = 3  # rejected messages until the session is closed
@@ -38,5 +39,5 @@ class GatewayOptions:
 
     @property
     def messages_per_second(self) -> int:
-        """Messages a client may send in a second: half the market-data lines."""
-        return self.market_data_lines // 2
+        """Messages a client may send in a second: half the market-data lines unless set."""
+        return self.market_data_lines // 2 if self.message_limit is None else self.message_limit
