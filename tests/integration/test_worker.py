@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,15 +16,23 @@ import pytest
 from pydantic import ValidationError
 
 from v6.clock import Clock
+from v6.core.shutdown import stop_on_signals
 from v6.core.unified_queue_worker import UnifiedQueueWorker
-from v6.core.worker_events import RequestClaimed, RequestFinished, RequestsHeld, WorkerRecovered
-from v6.data.delta import UTC_MICROSECONDS, Column, Lake, TableSpec
+from v6.core.worker_events import (
+    LakeWriteHeld,
+    RequestClaimed,
+    RequestFinished,
+    RequestsHeld,
+    ResultsAppended,
+    WorkerRecovered,
+)
+from v6.data.delta import UTC_MICROSECONDS, Column, Lake, TableSpec, TableWriter
 from v6.data.ib_request import IBRequest, NewRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.table import Table
 from v6.data.worker_state import WorkerStateTable
-from v6.errors import AccountMismatch, ErrorCategory, GatewayError, RequestError, WorkerBusy
-from v6.events import EventBus
+from v6.errors import AccountMismatch, ErrorCategory, GatewayError, LakeError, LeaseLost, RequestError, WorkerBusy
+from v6.events import Event, EventBus
 from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Part, RequestType
 
 DAY = date(2026, 11, 23)
@@ -169,7 +179,7 @@ class Bench:
         events.subscribe(RequestFinished, self.finished.put_nowait)
         events.subscribe(RequestClaimed, self.claimed.put_nowait)
         events.subscribe(RequestsHeld, self.held.put_nowait)
-        events.subscribe(WorkerRecovered, self.seen.append)
+        events.subscribe(Event, self.seen.append)
         return UnifiedQueueWorker(
             queue=self.queue,
             connection=self.session,
@@ -178,17 +188,17 @@ class Bench:
             clock=self.clock,
             events=events,
             poll_seconds=0.02,
-            result_tables={"notes": NotesTable},
-            **more,
+            **{"result_tables": {"notes": NotesTable}, **more},
         )
 
     async def insert(self, symbol: str = "SPY", request_type: str = "note", **more: Any) -> str:
         more.setdefault("result_table", "notes")
         return await self.queue.insert(request_type=request_type, symbol=symbol, **more)
 
-    async def drain(self) -> None:
+    async def drain(self, result_tables: Mapping[str, type[Table]] | None = None) -> None:
+        more = {} if result_tables is None else {"result_tables": result_tables}
         async with asyncio.timeout(PATIENCE):
-            await self.worker().run(drain=True)
+            await self.worker(**more).run(drain=True)
 
     @asynccontextmanager
     async def running(self, **more: Any) -> AsyncIterator[UnifiedQueueWorker]:
@@ -385,7 +395,9 @@ async def test_a_restart_settles_what_landed_and_runs_the_rest(tmp_path: Path) -
     land(bench, landed, [1, 2])
     await bench.drain()
     assert note.runs == ["LOST"]
-    assert bench.seen == [WorkerRecovered(worker="worker", landed=1, put_back=1)]
+    assert [event for event in bench.seen if isinstance(event, WorkerRecovered)] == [
+        WorkerRecovered(worker="worker", landed=1, put_back=1)
+    ]
     for request_id, rows in ((landed, 2), (lost, 1)):
         request = await bench.queue.get(request_id)
         assert (request.status, request.result_data["rows"]) == (RequestStatus.SUCCESS, rows)
@@ -460,3 +472,97 @@ async def test_a_delayed_request_keeps_a_draining_worker_at_work(tmp_path: Path)
     request_id = await bench.insert(not_before=bench.clock.now() + timedelta(seconds=0.3))
     await bench.drain()
     assert await bench.status(request_id) is RequestStatus.SUCCESS
+
+
+async def test_a_disk_that_refuses_holds_the_rows_until_it_accepts(tmp_path: Path) -> None:
+    refusals = [LakeError("disk full"), LakeError("disk full")]
+
+    class Refusing(NotesTable):
+        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
+            if refusals:
+                raise refusals.pop()
+            return super().prepare(frame)
+
+    note = Note()
+    bench = Bench(tmp_path, Types(note))
+    request_id = await bench.insert()
+    await bench.drain({"notes": Refusing})
+    request = await bench.queue.get(request_id)
+    assert (request.status, request.attempt, note.runs) == (RequestStatus.SUCCESS, 1, ["SPY"])
+    assert bench.rows().height == 1
+    assert [event.message for event in bench.seen if isinstance(event, LakeWriteHeld)] == ["disk full", "disk full"]
+
+
+async def test_a_worker_that_was_fenced_stops_and_writes_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    first = await bench.insert()
+    await bench.drain()
+    fence = int(bench.clock.machine_now().timestamp()) + 1000
+
+    class Fenced(NotesTable):
+        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
+            TableWriter(bench.lake, self.spec, app_id="worker", epoch=fence)
+            return super().prepare(frame)
+
+    second = await bench.insert()
+    with pytest.raises(LeaseLost, match="another has taken over"):
+        await bench.drain({"notes": Fenced})
+    assert bench.rows()["request_id"].to_list() == [first]
+    assert await bench.status(second) is RequestStatus.PROCESSING
+    await bench.drain()
+    assert await bench.status(second) is RequestStatus.SUCCESS
+    assert sorted(bench.rows()["request_id"]) == sorted([first, second])
+
+
+async def test_stopped_while_its_rows_are_written_a_request_ends_as_they_do(tmp_path: Path) -> None:
+    writing, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    class Slowly(NotesTable):
+        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
+            loop.call_soon_threadsafe(writing.set)
+            go.wait(PATIENCE)
+            return super().prepare(frame)
+
+    bench = Bench(tmp_path, Types(Note()))
+    request_id = await bench.insert()
+    async with bench.running(result_tables={"notes": Slowly}, grace_seconds=0.0):
+        await writing.wait()
+        loop.call_later(0.1, go.set)
+    assert await bench.status(request_id) is RequestStatus.SUCCESS
+    assert bench.rows().height == 1
+
+
+async def test_what_finishes_together_lands_in_one_commit(tmp_path: Path) -> None:
+    gate = asyncio.Barrier(10)
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        await gate.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    for number in range(10):
+        await bench.insert(f"S{number}")
+    await bench.drain()
+    appended = [event for event in bench.seen if isinstance(event, ResultsAppended)]
+    assert [(event.rows, event.requests) for event in appended] == [(10, 10)]
+
+
+async def test_sigterm_stops_the_worker_in_good_order(tmp_path: Path) -> None:
+    started, never = asyncio.Event(), asyncio.Event()
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        started.set()
+        await never.wait()
+        return Fetched(rows=notes([1]))
+
+    bench = Bench(tmp_path, Types(Note(script)))
+    request_id = await bench.insert()
+    worker = bench.worker(grace_seconds=0.0)
+    with stop_on_signals(worker.stop):
+        task = asyncio.create_task(worker.run())
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            await task
+    assert await bench.status(request_id) is RequestStatus.PENDING
