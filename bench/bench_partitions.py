@@ -1,7 +1,7 @@
 """Which partitions suit option_snapshots: writes synthetic days in the worker's batches and reads them back.
 
 Each candidate gets the same rows in the same commits of at most 500 contracts of one symbol, is read, compacted as the
-daemon does it, and read again. ``--rows 650000`` is a full day; the default is a tenth. The last line is JSON.
+daemon does it, and read again. ``--rows 650000`` is a full day; the default is a twentieth. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -180,12 +180,14 @@ def measure(candidate: Candidate, *, rows: int, days: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=65_000, help="rows a day")
+    parser.add_argument("--rows", type=int, default=32_400, help="rows a day")
     parser.add_argument("--days", type=int, default=2, help="days written")
+    parser.add_argument("--only", nargs="+", help="candidates to measure; all when absent")
     options = parser.parse_args()
     print(f"{'partitions':<12} {'rows/s':>8} {'':>12} {'files':>6} {'MB':>7} {'latest ms':>10} {'contract ms':>12}")
     results = []
-    for candidate in candidates():
+    chosen = [candidate for candidate in candidates() if candidate.name in (options.only or [candidate.name])]
+    for candidate in chosen:
         result = measure(candidate, rows=options.rows, days=options.days)
         for state in ("as_written", "compacted"):
             figures = result[state]

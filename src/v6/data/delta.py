@@ -8,7 +8,7 @@ that lost its place cannot write (facts measured in docs/lake.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
@@ -29,8 +29,10 @@ __all__ = [
     "Lake",
     "TableSpec",
     "TableWriter",
+    "add_columns",
     "append",
     "filesystem",
+    "missing_columns",
     "partition_dates",
     "scan_table",
     "to_arrow",
@@ -209,6 +211,22 @@ def scan_table(table: DeltaTable) -> pl.LazyFrame:
 def partition_dates(table: DeltaTable) -> list[date]:
     """The values of the partition ``date`` that have files at this table's version; reads the log only."""
     return [date.fromisoformat(partition["date"]) for partition in table.partitions()]
+
+
+def missing_columns(table: DeltaTable, spec: TableSpec) -> list[Column]:
+    """The spec's columns that the stored table does not have."""
+    stored = scan_table(table).collect_schema()
+    return [column for column in spec.columns if column.name not in stored]
+
+
+def add_columns(table: DeltaTable, columns: Sequence[Column]) -> None:
+    """Give the stored table columns, null in every row so far. Writers that are open fail at their next commit.
+
+    Raises:
+        DeltaError: the commit did not land.
+    """
+    arrow = pl.DataFrame(schema={column.name: column.dtype for column in columns})
+    table.alter.add_columns(Schema.from_arrow(to_arrow(arrow).schema).fields)
 
 
 def filesystem(table: DeltaTable) -> pafs.FileSystem:

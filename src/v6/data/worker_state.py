@@ -66,6 +66,7 @@ WORKER_STATE = TableSpec(
     sort_by=("worker_id", "known_at"),
     key=("worker_id", "known_at"),
     configuration={
+        "delta.dataSkippingStatsColumns": "worker_id,known_at",  # every commit carries all files' statistics along
         "delta.logRetentionDuration": "interval 1 days",
         "delta.deletedFileRetentionDuration": "interval 1 days",
     },
@@ -115,7 +116,8 @@ class WorkerStateTable(Table):
         }
         return self.append(pl.DataFrame([row], schema=self.spec.schema))
 
-    def latest(self, *, as_of: datetime | None = None) -> pl.LazyFrame:
-        """The newest row of each worker, by worker_id."""
-        rows = self.scan().filter(*known_by(as_of)).sort("known_at", "timestamp")
+    def latest(self, *, since: datetime | None = None, as_of: datetime | None = None) -> pl.LazyFrame:
+        """The newest row of each worker, by worker_id; with ``since`` (machine time) of those that wrote one since."""
+        recent = [] if since is None else [pl.col("known_at") >= since]
+        rows = self.scan().filter(*recent, *known_by(as_of)).sort("known_at", "timestamp")
         return rows.unique("worker_id", keep="last", maintain_order=True).sort("worker_id")

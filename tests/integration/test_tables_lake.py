@@ -1,0 +1,236 @@
+"""The lake as a whole: read without v6, upgraded, and belonging to one account."""
+
+import multiprocessing
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from v6.clock import ManualClock
+from v6.data import delta, upgrade
+from v6.data.delta import DeltaTable, Lake, TableSpec
+from v6.data.describe import specs
+from v6.data.lake_account import LakeAccount
+from v6.data.option_snapshots import OPTION_SNAPSHOTS
+from v6.data.table import Table, tables
+from v6.data.worker_state import WorkerState, WorkerStateTable
+from v6.errors import AccountMismatch, LakeError, TableIncompatible
+
+NOON = datetime(2026, 11, 23, 17, 0, 0, 123456, tzinfo=UTC)
+SAMPLES: dict[Any, Any] = {
+    pl.String: "BRK B",
+    pl.Date: date(2026, 11, 23),
+    pl.Float64: 0.25,
+    pl.Int64: 7,
+    pl.Int32: 3,
+    pl.Boolean: True,
+    delta.UTC_MICROSECONDS: NOON,
+}
+
+
+def sample(spec: TableSpec) -> pl.DataFrame:
+    """Two rows of any table: one with everything there, one with null wherever null may be."""
+    full = {column.name: SAMPLES[column.dtype] for column in spec.columns}
+    sparse = {column.name: None if column.nullable else full[column.name] for column in spec.columns}
+    return spec.conform(pl.DataFrame([full, sparse], schema=spec.schema))
+
+
+# --- reading without v6
+
+
+@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
+def test_polars_and_duckdb_read_every_table_alike(tmp_path: Path, spec: TableSpec) -> None:
+    rows = sample(spec)
+    delta.append(Lake(tmp_path).ensure(spec), rows)
+    by_polars = pl.read_delta(str(tmp_path / spec.name))
+    assert by_polars.schema == spec.schema
+    dataset = DeltaTable(str(tmp_path / spec.name)).to_pyarrow_dataset()
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stored", dataset)
+        by_duckdb = connection.sql("SELECT * FROM stored").pl().cast(dict(spec.schema))
+        on_partition = " AND ".join(f"{name} = ?" for name in spec.partition_by) or "true"
+        values = [rows[name][0] for name in spec.partition_by]
+        found = connection.execute(f"SELECT count(*) FROM stored WHERE {on_partition}", values).fetchone()  # noqa: S608 - column names of our own spec
+    order = [column.name for column in spec.columns]
+    assert by_polars.select(order).rows(named=True) == rows.rows(named=True)
+    assert by_duckdb.select(order).rows(named=True) == rows.rows(named=True)
+    assert found == (2,)
+
+
+@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
+def test_tables_use_the_oldest_protocol_and_plain_types(tmp_path: Path, spec: TableSpec) -> None:
+    table = Lake(tmp_path).ensure(spec)
+    protocol = table.protocol()
+    assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2)
+    assert not protocol.reader_features
+    assert not protocol.writer_features
+    kinds = {str(field.type) for field in table.schema().fields}
+    assert "timestamp_ntz" not in str(kinds)
+
+
+@pytest.mark.parametrize("name", sorted(tables()))
+def test_compacting_keeps_rows_and_folders_with_spaces(tmp_path: Path, name: str) -> None:
+    spec = tables()[name].spec
+    stored = Lake(tmp_path).ensure(spec)
+    for _ in range(3):
+        delta.append(stored, sample(spec))
+    Lake(tmp_path).open(name).optimize.compact()
+    assert len(Lake(tmp_path).open(name).file_uris()) == 1
+    assert tables()[name](tmp_path).scan().collect().height == 6
+
+
+# --- appending
+
+
+def test_an_empty_append_makes_no_commit(tmp_path: Path) -> None:
+    table = WorkerStateTable(tmp_path)
+    first = table.append(sample(table.spec))
+    assert table.append(table.spec.empty()) == first
+
+
+def test_two_objects_append_to_one_table_in_turn(tmp_path: Path) -> None:
+    one, two = (WorkerStateTable(tmp_path) for _ in range(2))
+    for _ in range(3):
+        one.append(sample(one.spec))
+        two.append(sample(two.spec))
+    assert one.scan().collect().height == 12
+
+
+def test_an_append_to_a_lake_that_is_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("no folder")
+    with pytest.raises(LakeError, match="is a file"):
+        WorkerStateTable(tmp_path / "lake").append(sample(WorkerStateTable.spec))
+
+
+async def test_the_latest_state_of_each_worker(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    table = WorkerStateTable(tmp_path, clock=clock)
+    table.record(WorkerState(worker_id="a", state="connecting", in_flight=0))
+    await clock.advance(5)
+    table.record(WorkerState(worker_id="b", state="held", reason="nightly reset", in_flight=0))
+    table.record(WorkerState(worker_id="a", state="ready", in_flight=3, waiting={"market_data": 2}, account="SIM1"))
+    latest = table.latest().collect()
+    assert latest.select("worker_id", "state", "waiting").rows() == [
+        ("a", "ready", '{"market_data": 2}'),
+        ("b", "held", None),
+    ]
+    assert latest["known_at"].to_list() == [NOON + timedelta(seconds=5)] * 2
+    assert table.latest(as_of=NOON).collect()["state"].to_list() == ["connecting"]
+
+
+def test_recent_states_are_found_without_opening_older_files(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    table = WorkerStateTable(tmp_path, clock=clock)
+    table.record(WorkerState(worker_id="gone", state="ready", in_flight=0))
+    (old,) = tmp_path.glob("worker_state/*/*.parquet")
+    clock.step(timedelta(seconds=60))
+    table.record(WorkerState(worker_id="here", state="ready", in_flight=0))
+    old.unlink()
+    assert table.latest(since=NOON + timedelta(seconds=30)).collect()["worker_id"].to_list() == ["here"]
+
+
+# --- upgrading
+
+
+def test_an_older_lake_gets_the_columns_it_lacks(tmp_path: Path) -> None:
+    older = replace(OPTION_SNAPSHOTS, columns=tuple(c for c in OPTION_SNAPSHOTS.columns if c.name != "pv_dividend"))
+    lake = Lake(tmp_path)
+    delta.append(lake.ensure(older), sample(older))
+    with pytest.raises(TableIncompatible, match="pv_dividend"):
+        lake.ensure(OPTION_SNAPSHOTS)
+    assert upgrade.upgrade(lake) == {"option_snapshots": ["pv_dividend"]}
+    assert upgrade.upgrade(lake) == {}
+    delta.append(lake.ensure(OPTION_SNAPSHOTS), sample(OPTION_SNAPSHOTS))
+    stored = lake.scan(OPTION_SNAPSHOTS).collect()
+    assert sorted(stored["pv_dividend"].to_list(), key=str) == [0.25, None, None, None]
+
+
+def test_a_lake_without_a_column_that_is_never_null_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = replace(
+        OPTION_SNAPSHOTS,
+        columns=tuple(c for c in OPTION_SNAPSHOTS.columns if c.name != "strike"),
+        sort_by=("symbol",),
+    )
+    Lake(tmp_path).ensure(older)
+    assert upgrade.main([str(tmp_path)]) == 3
+    assert "lacks ['strike']" in capsys.readouterr().err
+
+
+def test_an_upgrade_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert upgrade.main([str(tmp_path / "absent")]) == 3
+    assert "there are no tables" in capsys.readouterr().err
+    assert upgrade.main([]) == 2
+
+
+# --- the account
+
+
+def test_a_lake_remembers_the_account_that_first_fed_it(tmp_path: Path) -> None:
+    assert LakeAccount(tmp_path / "lake").account() is None
+    LakeAccount(tmp_path / "lake").check("SIM0001")
+    LakeAccount(tmp_path / "lake").check("SIM0001")
+    with pytest.raises(AccountMismatch, match=r"SIM0001.*U1234567"):
+        LakeAccount(tmp_path / "lake").check("U1234567")
+    assert LakeAccount(tmp_path / "lake").scan().collect().height == 1
+
+
+def test_a_claim_that_died_before_its_row_is_made_again(tmp_path: Path) -> None:
+    Lake(tmp_path).ensure(LakeAccount.spec)
+    LakeAccount(tmp_path).check("SIM0001")
+    assert LakeAccount(tmp_path).account() == "SIM0001"
+
+
+def first_comer(lake: str, account: str, start: Barrier, answers: "Queue[tuple[str, str]]") -> None:
+    start.wait(60)
+    try:
+        LakeAccount(lake).check(account)
+    except AccountMismatch as error:
+        answers.put((account, str(error)))
+    else:
+        answers.put((account, ""))
+
+
+def test_of_many_first_comers_one_account_wins(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    start, answers = spawn.Barrier(3), spawn.Queue()
+    comers = [
+        spawn.Process(target=first_comer, args=(str(tmp_path / "lake"), f"SIM{n}", start, answers)) for n in range(3)
+    ]
+    for comer in comers:
+        comer.start()
+    said = dict(answers.get(timeout=60) for _ in comers)
+    for comer in comers:
+        comer.join(60)
+    (winner,) = [account for account, refusal in said.items() if not refusal]
+    assert all(winner in refusal for refusal in said.values() if refusal)
+    assert LakeAccount(tmp_path / "lake").scan().collect()["account"].to_list() == [winner]
+
+
+def test_two_snapshots_of_an_unclaimed_lake_cannot_both_claim_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rival's claim lands between this one's look and its commit."""
+    lake, appended = Lake(tmp_path), delta.append
+
+    def overtaken(table: DeltaTable, frame: pl.DataFrame, **options: Any) -> int:
+        monkeypatch.setattr(delta, "append", appended)
+        LakeAccount(tmp_path).check("FIRST")
+        return appended(table, frame, **options)
+
+    monkeypatch.setattr(delta, "append", overtaken)
+    with pytest.raises(AccountMismatch, match="FIRST"):
+        LakeAccount(lake).check("SECOND")
+    assert LakeAccount(lake).scan().collect()["account"].to_list() == ["FIRST"]
+
+
+def test_every_table_class_is_a_table() -> None:
+    assert all(issubclass(table, Table) for table in tables().values())
