@@ -219,7 +219,7 @@ ParametersType = TypeVar("ParametersType", bound=Parameters)
 Part = Mapping[str, Any]  # one numbered part of the work, JSON-able: what fetch needs to know
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: in Python 3.11 a generic one cannot be made as Job[...](...)
 class Job(Generic[ParametersType]):
     """One request as its type sees it: validated parameters and the clock."""
 
