@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 from v6.simulator.instruments import ContractQuery, Instrument, Snapshot
 from v6.simulator.session import Handler, RequestRefused, Session
@@ -11,6 +14,7 @@ from v6.simulator.ticks import GENERIC_TICKS, Part, Tick, generic_parts, quote_p
 from v6.simulator.wire import FieldReader
 
 KIND = "market data"
+VOLATILITY_DAYS = 30
 DELAY = timedelta(minutes=15)
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
 NOT_SUBSCRIBED = (
@@ -166,13 +170,15 @@ class _Quote:
         return parts + generic_parts(self._instrument, snapshot, wanted, self._historical_volatility)
 
     def _historical_volatility(self) -> float | None:
-        session, now = self._session, self._session.now
-        start = session.market.sessions_back(self._instrument, now, 2, regular_hours=True)
-        bars = session.market.bars(
-            self._instrument, start=start, end=now, now=now, bar_seconds=86400,
-            what_to_show="HISTORICAL_VOLATILITY", regular_hours=True,
+        """Yearly, from the closes of the last thirty days' returns."""
+        market, now = self._session.market, self._session.now
+        start = market.sessions_back(self._instrument, now, VOLATILITY_DAYS + 1, regular_hours=True)
+        bars = market.bars(
+            self._instrument, start=start, end=now, now=now, bar_seconds=86400, what_to_show="TRADES",
+            regular_hours=True,
         )  # fmt: skip
-        return bars[-1].close if bars else None
+        returns = [math.log(later.close / earlier.close) for earlier, later in pairwise(bars)]
+        return round(statistics.stdev(returns) * math.sqrt(252), 6) if len(returns) > 1 else None
 
     async def _send_staggered(self, parts: list[Part]) -> None:
         """Each part after its own share of the drawn delay; the greeks come last."""

@@ -78,7 +78,8 @@ class Session:
         self.market_data_type = 1
         self._reader = reader
         self._writer = writer
-        self._tasks: dict[TaskKey, asyncio.Task[None]] = {}
+        self._tasks: dict[TaskKey, asyncio.Task[None]] = {}  # the newest of each key
+        self._running: set[asyncio.Task[None]] = set()
         jitter = min(0.5, gateway.options.message_jitter_machine_seconds * gateway.clock.speed)
         self._rate = MessageRate(limit=gateway.options.messages_per_second, window_seconds=1.0 - jitter)
 
@@ -90,7 +91,7 @@ class Session:
     async def run(self) -> None:
         """Serve the client until it goes or is sent away."""
         try:
-            async with asyncio.timeout(HANDSHAKE_MACHINE_SECONDS):
+            async with self.clock.timeout(HANDSHAKE_MACHINE_SECONDS * self.clock.speed):
                 started = await self._shake_hands() and await self._start()
             while started:
                 started = self._receive(await read_frame(self._reader))
@@ -125,7 +126,8 @@ class Session:
         """Answer a request in the background; its errors go to the client under the key's request id."""
         task = asyncio.create_task(self._guarded(key, work), name=f"client {self.client_id} {key[0]} {key[1]}")
         self._tasks[key] = task
-        task.add_done_callback(lambda done: self._finished(key, done))
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._finished(key, done, work))
 
     def cancel(self, key: TaskKey) -> bool:
         """End a request's task; False when there is none."""
@@ -227,7 +229,9 @@ class Session:
             LOG.exception("request %s of client %s failed", req_id, self.client_id)
             self.error(req_id, 322, "Error processing request.-'sim' : cause - internal error")
 
-    def _finished(self, key: TaskKey, task: asyncio.Task[None]) -> None:
+    def _finished(self, key: TaskKey, task: asyncio.Task[None], work: Coroutine[None, None, None]) -> None:
+        work.close()  # a task that was cancelled before its first step never began it
+        self._running.discard(task)
         if self._tasks.get(key) is task:
             del self._tasks[key]
 
@@ -242,7 +246,7 @@ class Session:
         self._writer.write(encode_frame(texts))
 
     async def _end(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = list(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

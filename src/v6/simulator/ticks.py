@@ -81,7 +81,9 @@ def quote_parts(instrument: Instrument, snapshot: Snapshot, *, delayed: bool, sh
         elif quoted and name in ("bid", "ask"):
             parts.append(Part(name, price_ticks(tick_type, -1.0, 0, delayed=delayed)))  # there is none: -1 and size 0
     parts += _trade_parts(snapshot, delayed=delayed)
-    return parts + (_computation_parts(snapshot, delayed=delayed) if instrument.sec_type == "OPT" else [])
+    if instrument.sec_type != "OPT":
+        return parts
+    return parts + _computation_parts(snapshot, delayed=delayed, shows_quotes=shows_quotes)
 
 
 def _trade_parts(snapshot: Snapshot, *, delayed: bool) -> list[Part]:
@@ -94,10 +96,10 @@ def _trade_parts(snapshot: Snapshot, *, delayed: bool) -> list[Part]:
     return parts
 
 
-def _computation_parts(snapshot: Snapshot, *, delayed: bool) -> list[Part]:
+def _computation_parts(snapshot: Snapshot, *, delayed: bool, shows_quotes: bool) -> list[Part]:
     computed = (
-        ("bid greeks", 10, snapshot.bid_greeks),
-        ("ask greeks", 11, snapshot.ask_greeks),
+        ("bid greeks", 10, snapshot.bid_greeks if shows_quotes else None),
+        ("ask greeks", 11, snapshot.ask_greeks if shows_quotes else None),
         ("last greeks", 12, snapshot.last_greeks),
         ("model greeks", 13, snapshot.model_greeks),
     )

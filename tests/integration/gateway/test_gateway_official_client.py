@@ -224,3 +224,32 @@ async def test_a_client_id_in_use_is_error_326_and_a_closed_connection(start_gat
             await second.until_error(326)
             await second.until_named("connectionClosed")
         assert gateway.clients == (5,)
+
+
+async def test_a_request_cancelled_in_the_same_breath_leaves_nothing_behind(start_gateway: Any) -> None:
+    gateway = await start_gateway()
+    async with connected(gateway.port) as client:
+        client.requests.reqMktData(1, contract("SPY", "STK"), "", False, False, [])
+        client.requests.cancelMktData(1)
+        client.requests.reqMktData(1, contract("SPY", "STK"), "", True, False, [])
+        await client.until_named("tickSnapshotEnd")
+        assert gateway.lines_in_use == 0
+
+
+async def test_a_cancelled_history_request_ends_with_162(start_gateway: Any) -> None:
+    gateway = await start_gateway(history_delay_seconds=(60.0, 60.0))
+    async with connected(gateway.port) as client:
+        client.requests.reqHistoricalData(1, contract("SPY", "STK"), "", "5 D", "1 day", "TRADES", 1, 1, False, [])
+        client.requests.cancelHistoricalData(1)
+        assert "query cancelled" in (await client.until_error(162))[3]
+
+
+async def test_the_fifty_first_open_history_request_is_refused(start_gateway: Any) -> None:
+    gateway = await start_gateway(history_delay_seconds=(60.0, 60.0), message_limit=100)
+    async with connected(gateway.port) as client:
+        for req_id in range(1, 52):
+            client.requests.reqHistoricalData(
+                req_id, contract("SPY", "STK"), "", "5 D", "1 day", "TRADES", 1, 1, False, []
+            )
+        values = await client.until_error(322)
+        assert (values[0], "Only 50 simultaneous" in values[3]) == (51, True)
