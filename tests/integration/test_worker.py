@@ -214,6 +214,16 @@ class Bench:
     def rows(self) -> pl.DataFrame:
         return NotesTable(self.lake).scan().collect()
 
+    def last_state(self) -> dict[str, Any]:
+        """The newest row of worker_state."""
+        found = WorkerStateTable(self.lake).latest().collect().to_dicts()
+        return found[0] if found else {"waiting": None}
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Look until it holds; the test's own time-out ends it otherwise."""
+        while not await asyncio.to_thread(holds):
+            await self.clock.sleep(0.02)
+
     async def status(self, request_id: str) -> RequestStatus:
         return (await self.queue.get(request_id)).status
 
@@ -282,6 +292,7 @@ async def test_what_the_session_does_not_admit_is_not_claimed_and_says_why(tmp_p
         assert (await bench.finished.get()).request_id == free
         waiting = await bench.queue.get(held)
         assert (waiting.status, waiting.revision) == (RequestStatus.PENDING, 0)
+        await bench.until(lambda: bench.last_state()["waiting"] == '{"historical farm is down": 1}')
         bench.session.refusals.clear()
         assert (await bench.finished.get()).request_id == held
 

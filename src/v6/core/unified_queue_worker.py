@@ -7,7 +7,7 @@ one commit, start a task for each claim, wait. Requests overlap; rows land befor
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -346,11 +346,21 @@ class UnifiedQueueWorker:
             state=str(self._connection.state) if self._phase == "working" else self._phase,
             in_flight=len(self._in_flight),
             reason="; ".join(reasons) or None,
-            waiting={},
+            waiting=await self._waiting(),
             limits_in_use=self._connection.usage(),
             account=self._connection.account,
             started_at=self._started_at,
         )
+
+    async def _waiting(self) -> dict[str, int]:
+        """How many requests wait for each reason; what waits for a free place only has none."""
+        if not self._held:
+            return {}
+        counts = Counter[str]()
+        for request_type, count in (await self._queue.waiting_by_type()).items():
+            if request_type in self._held:
+                counts[self._held[request_type]] += count
+        return dict(counts)
 
 
 def _settlement_event(finished: Finished, turn: Turn) -> RequestFinished | RequestRefused:

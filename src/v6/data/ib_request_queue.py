@@ -411,6 +411,15 @@ class IBRequestQueue:
             oldest_due_seconds=max(((now - r.created_at).total_seconds() for r in due), default=None),
         )
 
+    async def waiting_by_type(self) -> dict[str, int]:
+        """Pending requests of each type, delayed ones included."""
+        return await self._run(self._waiting_by_type)
+
+    def _waiting_by_type(self) -> dict[str, int]:
+        self._writer.refresh()
+        rows = self._writer.state.open.values()
+        return dict(Counter(r.request_type for r in rows if r.status is RequestStatus.PENDING))
+
     async def close(self) -> None:
         """Let go of the thread; what was begun is finished."""
         await asyncio.to_thread(self._thread.shutdown)
