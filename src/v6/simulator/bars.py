@@ -12,6 +12,7 @@ import numpy as np
 from v6.simulator.calendar import utc
 from v6.simulator.history import FloatArray, IntArray
 from v6.simulator.instruments import Instrument, MarketBar
+from v6.simulator.listing import Listing
 from v6.simulator.path import DayPath
 from v6.simulator.prices import Prices
 from v6.simulator.snapshots import Snapshots, is_at_ask, to_cent
@@ -19,6 +20,7 @@ from v6.simulator.universe import Product
 
 DAY_SECONDS = 86_400
 WEEK_SECONDS = 604_800
+FUTURE_DAYS = 460
 TRADES = ("TRADES", "ADJUSTED_LAST")
 KINDS = (*TRADES, "MIDPOINT", "BID", "ASK", "BID_ASK")
 
@@ -50,7 +52,8 @@ class Stretch:
 class Bars:
     """Bars of stocks, indices, futures and options."""
 
-    def __init__(self, prices: Prices, snapshots: Snapshots) -> None:
+    def __init__(self, prices: Prices, listing: Listing, snapshots: Snapshots) -> None:
+        self._listing = listing
         self._prices = prices
         self._sessions = prices.sessions
         self._snapshots = snapshots
@@ -61,7 +64,7 @@ class Bars:
             return []
         found = [
             bar
-            for position in self._positions(instrument, request)
+            for position in self._positions(instrument, product, request)
             for bar in self._session(instrument, product, month, position, request)
         ]
         if request.bar_seconds == WEEK_SECONDS:
@@ -75,20 +78,21 @@ class Bars:
             return bar.start
         return utc(self._sessions.opens[self._sessions.position(bar.start)])
 
-    def _positions(self, instrument: Instrument, request: BarRequest) -> range:
+    def _positions(self, instrument: Instrument, product: Product, request: BarRequest) -> range:
         """Sessions that the request touches, whole weeks for weekly bars; options from their listing on."""
         margin = 8 if request.bar_seconds == WEEK_SECONDS else 2
         stop = min(request.now, request.end + margin * DAY_SECONDS)
         first = self._sessions.last_opened(request.start - margin * DAY_SECONDS)
         last = min(self._sessions.last_opened(stop) + 2, len(self._sessions))
-        return range(max(first, self.first_position(instrument)), last)
+        return range(max(first, self.first_position(instrument, product)), last)
 
-    def first_position(self, instrument: Instrument) -> int:
-        """The first session with data; options and futures have some for about a year before they expire."""
+    def first_position(self, instrument: Instrument, product: Product) -> int:
+        """The first session with data: an option's listing, 460 days before a future expires, else the very first."""
         if instrument.expiry is None or instrument.sec_type == "CONTFUT":
             return 0
-        days = 372 if instrument.sec_type == "OPT" else 460
-        return self._sessions.on_or_after(instrument.expiry - timedelta(days=days))
+        if instrument.sec_type == "OPT":
+            return self._listing.first_listed(product, instrument.expiry) or 0
+        return self._sessions.on_or_after(instrument.expiry - timedelta(days=FUTURE_DAYS))
 
     def _session(
         self, instrument: Instrument, product: Product, month: int, position: int, request: BarRequest
@@ -100,10 +104,15 @@ class Bars:
         end = min(end, request.now + 1)
         if start > request.now or (not is_daily and (end <= request.start or start >= request.end)):
             return
+        edges = np.array([start])
+        if not is_daily:
+            edges, end = _asked(_edges(start, end, request.bar_seconds), end, request)
+        if not len(edges):
+            return
         stretch = Stretch(
             position=position,
             path=self._prices.path(product, position),
-            edges=np.array([start]) if is_daily else _edges(start, end, request.bar_seconds),
+            edges=edges,
             end=end,
             day=self._sessions.dates[position] if is_daily else None,
             what_to_show=request.what_to_show,
@@ -157,6 +166,12 @@ def _edges(start: int, end: int, bar_seconds: int) -> IntArray:
     anchor = start - start % bar_seconds if bar_seconds <= 3_600 else start
     edges = np.arange(anchor, end, bar_seconds, dtype=np.int64)
     return np.maximum(edges, start)
+
+
+def _asked(edges: IntArray, end: int, request: BarRequest) -> tuple[IntArray, int]:
+    """The edges that were asked for, and where the last of their bars stops."""
+    first, last = np.searchsorted(edges, [request.start, request.end])
+    return edges[first:last], int(edges[last]) if last < len(edges) else end
 
 
 def _outright_bars(product: Product, month: int, stretch: Stretch) -> Iterator[MarketBar]:

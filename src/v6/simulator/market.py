@@ -34,7 +34,7 @@ class Market:
         self._listing = Listing(self._prices)
         self._contracts = Contracts(self._sessions, self._listing)
         self._snapshots = Snapshots(self._prices, seed)
-        self._bars = Bars(self._prices, self._snapshots)
+        self._bars = Bars(self._prices, self._listing, self._snapshots)
 
     def find(self, query: ContractQuery, now: datetime) -> Sequence[Instrument]:
         """Every listed contract that fits, in (expiry, strike, right) order; empty is error 200."""
@@ -118,7 +118,7 @@ class Market:
         """The first instant with data, whatever it shows."""
         del what_to_show
         product = self._contracts.product(instrument)
-        first = self._bars.first_position(instrument)
+        first = self._bars.first_position(instrument, product)
         return utc(self._bars.hours(product, first, regular_hours=True)[0])
 
     def trading_hours(self, instrument: Instrument, now: datetime, *, liquid: bool) -> str:
