@@ -24,6 +24,7 @@ def log_events(events: EventBus, *, clock: Clock, level: str, form: str, stream:
 
     def write(event: Event) -> None:
         values = {field.name: getattr(event, field.name) for field in fields(event)}
+        values = {name: value for name, value in values.items() if value is not None}
         logger.log(LEVELS[event.level], event.name, **values)
 
     events.subscribe(Event, write)

@@ -75,7 +75,14 @@ async def _serve(call: Call, served: SimulatedGateway, clock: Clock) -> None:
     with stop_on_signals(stopped.set):
         await start(served)
         if call.out.as_json:
-            call.out.json({"host": served.host, "port": served.port, "clock": str(clock.setting)})
+            call.out.json(
+                {
+                    "host": served.host,
+                    "port": served.port,
+                    "clock": str(clock.setting),
+                    "account": served.options.account,
+                }
+            )
         else:
             call.out.line(f"listening on {served.host}:{served.port} with V6_CLOCK={clock.setting}")
         try:

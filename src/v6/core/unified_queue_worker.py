@@ -14,14 +14,13 @@ from pathlib import Path
 from v6.clock import Clock
 from v6.core.executor import Connection, Executor, RequestTypes
 from v6.core.in_flight import Finished, InFlight
-from v6.core.landed import landed_parts, landed_rows
+from v6.core.recovery import outcomes_of_left
 from v6.core.result_writer import ResultWriter
 from v6.core.retry import message_of
+from v6.core.settlement_events import settlement_event
 from v6.core.worker_events import (
     LakeWriteHeld,
     RequestClaimed,
-    RequestFinished,
-    RequestRefused,
     RequestsHeld,
     WorkerRecovered,
     WorkerStarted,
@@ -34,7 +33,7 @@ from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, Turn
 from v6.data.lake_account import LakeAccount
-from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.outcome import Done, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
 from v6.data.table import Table, tables
 from v6.data.worker_state import WorkerState
@@ -44,7 +43,6 @@ from v6.events import EventBus
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
 HOLD_SECONDS = 1.0  # machine seconds before a queue that could not be written is tried again
 PUT_BACK = "put back: the worker stopped"
-RECOVERED = "put back: the worker that ran it died"
 
 
 class UnifiedQueueWorker:
@@ -154,29 +152,12 @@ class UnifiedQueueWorker:
         left = await self._queue.unfinished(self._name)
         if not left:
             return
-        outcomes = await self._writer.call(self._outcomes_of_left, left)
+        names = self._catalogue.names()
+        landing = {n: self._tables[self._catalogue.get(n).result_table].spec for n in names}
+        outcomes = await self._writer.call(outcomes_of_left, left, self._lake, landing, self._clock.now())
         await self._queue.settle(outcomes)
         landed = sum(isinstance(outcome, Done) for outcome in outcomes.values())
         self._events.emit(WorkerRecovered(worker=self._name, landed=landed, put_back=len(left) - landed))
-
-    def _outcomes_of_left(self, left: list[IBRequest]) -> dict[str, Outcome]:
-        outcomes: dict[str, Outcome] = {
-            request.request_id: SnoozeUntil(at=self._clock.now(), reason=RECOVERED) for request in left
-        }
-        by_table: dict[str, list[IBRequest]] = {}
-        for request in left:
-            if request.request_type in self._catalogue.names():
-                name = self._catalogue.get(request.request_type).result_table
-                by_table.setdefault(name, []).append(request)
-        for name in by_table.keys() & self._tables.keys():
-            requests = {request.request_id: request for request in by_table[name]}
-            rows = landed_rows(self._lake, self._tables[name].spec, list(requests))
-            for (request_id,), own in rows.group_by("request_id"):
-                parts = requests[str(request_id)].result_data.get("parts") or [{}]
-                if landed_parts(own) >= len(parts):
-                    result = {"parts": len(parts), "rows": own.height, "recovered": True}
-                    outcomes[str(request_id)] = Done(result=result)
-        return outcomes
 
     # Working
 
@@ -229,7 +210,7 @@ class UnifiedQueueWorker:
         )
         self._unsettled.clear()
         for f in finished:
-            self._events.emit(_settlement_event(f, turn))
+            self._events.emit(settlement_event(f, turn))
         return turn
 
     def _begin(self, request: IBRequest) -> None:
@@ -321,7 +302,7 @@ class UnifiedQueueWorker:
             turn = await self._queue.settle(outcomes)
             self._unsettled.clear()
             for f in finished:
-                self._events.emit(_settlement_event(f, turn))
+                self._events.emit(settlement_event(f, turn))
         return len(collected.cancelled)
 
     async def _close(self) -> None:
@@ -361,36 +342,3 @@ class UnifiedQueueWorker:
             if request_type in self._held:
                 counts[self._held[request_type]] += count
         return dict(counts)
-
-
-def _settlement_event(finished: Finished, turn: Turn) -> RequestFinished | RequestRefused:
-    request, outcome = finished.request, finished.outcome
-    if request.request_id in turn.refused:
-        now = turn.refused[request.request_id]
-        return RequestRefused(request_id=request.request_id, status=None if now is None else str(now.status))
-    word, message = _words(outcome)
-    problem = outcome if isinstance(outcome, RetryAt | FailedBecause) else None
-    return RequestFinished(
-        request_id=request.request_id,
-        request_type=request.request_type,
-        symbol=request.symbol,
-        priority=request.priority,
-        outcome=word,
-        seconds=finished.seconds,
-        rows=outcome.result.get("rows") if isinstance(outcome, Done) else None,
-        message=message,
-        category=None if problem is None else str(problem.category),
-        code=None if problem is None else problem.code,
-    )
-
-
-def _words(outcome: Outcome) -> tuple[str, str | None]:
-    match outcome:
-        case Done():
-            return "done", None
-        case RetryAt(message=message):
-            return "retry", message
-        case SnoozeUntil(reason=reason):
-            return "snoozed", reason
-        case FailedBecause(message=message):
-            return "failed", message

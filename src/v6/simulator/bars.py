@@ -101,10 +101,12 @@ class Bars:
             return
         is_daily = request.bar_seconds >= DAY_SECONDS
         start, end = self.hours(product, position, regular_hours=request.regular_hours or is_daily)
-        end = min(end, request.now + 1)
         if start > request.now or (not is_daily and (end <= request.start or start >= request.end)):
             return
-        edges = np.array([start])
+        if is_daily and request.now >= end and instrument.sec_type != "OPT":
+            yield self._finished_day(product, month, position, request.what_to_show)
+            return
+        edges, end = np.array([start]), min(end, request.now + 1)
         if not is_daily:
             edges, end = _asked(_edges(start, end, request.bar_seconds), end, request)
         if not len(edges):
@@ -121,6 +123,27 @@ class Bars:
             yield from self._option_bars(instrument, product, stretch)
         else:
             yield from _outright_bars(product, month, stretch)
+
+    def _finished_day(self, product: Product, month: int, position: int, what_to_show: str) -> MarketBar:
+        """A whole session without its path; the average is that of open, high, low and close."""
+        daily, tick = self._prices.daily(product), float(product.tick)
+        traded = what_to_show in TRADES
+        bid, ask = {"BID": (-0.5, -0.5), "ASK": (0.5, 0.5), "BID_ASK": (-0.5, 0.5)}.get(what_to_show, (0.0, 0.0))
+        ticks = daily.ohlc(position)
+        first, high, low, last = (
+            round((value + shift) * tick, 4) for value, shift in zip(ticks, (bid, ask, bid, ask), strict=True)
+        )
+        shares = int(daily.volume[position]) // 10**month
+        return MarketBar(
+            start=self._sessions.dates[position],
+            open=first,
+            high=high,
+            low=low,
+            close=last,
+            volume=shares if traded else -1,
+            wap=round(sum(ticks) * tick / 4, 6) if traded else -1.0,
+            count=shares // 100 + (shares > 0) if traded else -1,
+        )
 
     def hours(self, product: Product, position: int, *, regular_hours: bool) -> tuple[int, int]:
         """UTC seconds between which a session has prices. Stocks trade in regular hours only."""

@@ -1,0 +1,83 @@
+"""The demo's page: candles, implied volatility by strike, and futures; nothing in it is loaded from outside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from v6.data.delta import Lake
+from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.market_bars import MarketBarsTable
+from v6.data.option_snapshots import OptionSnapshotsTable
+from v6.demo.plan import DAILY, FUTURES, STOCKS
+from v6.errors import SettingsError
+
+WIDTH, HEIGHT = 760, 260
+UP, DOWN = "#1a7f37", "#b42318"
+
+
+def write_page(lake: Lake, path: Path, *, as_of: datetime) -> None:
+    """Write the page for the newest rows of a lake; ``as_of`` (clock time) is shown as its moment.
+
+    Raises:
+        SettingsError: the package was installed without charts.
+    """
+    try:
+        import altair as alt
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"the demo's page needs the package {error.name}: pip install 'v6[charts]'") from error
+    with alt.data_transformers.enable("default", max_rows=None):
+        charts = [_candles(alt, lake, symbol) for symbol in STOCKS] + [_smiles(alt, lake), _futures(alt, lake)]
+        title = f"v6: market data as collected, {as_of:%Y-%m-%d %H:%M} UTC (simulated)"
+        page: str = alt.vconcat(*charts, title=title).to_html(inline=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.replace("<html>", '<html lang="en">', 1), encoding="utf-8")
+
+
+def _candles(alt: Any, lake: Lake, symbol: str) -> Any:
+    table = MarketBarsTable(lake)
+    bars = table.current(symbol=symbol, bar_size=DAILY["bar_size"]).select("timestamp", "open", "high", "low", "close")
+    frame = bars.collect()
+    base = alt.Chart(frame).encode(
+        x=alt.X("timestamp:T", title=None),
+        color=alt.condition("datum.open <= datum.close", alt.value(UP), alt.value(DOWN)),
+    )
+    scale = alt.Scale(zero=False)
+    wick = base.mark_rule().encode(y=alt.Y("low:Q", scale=scale, title="price"), y2="high:Q")
+    body = base.mark_bar(size=2).encode(y=alt.Y("open:Q", scale=scale), y2="close:Q")
+    return (wick + body).properties(width=WIDTH, height=HEIGHT, title=f"{symbol}: daily bars of a year")
+
+
+def _smiles(alt: Any, lake: Lake) -> Any:
+    options = OptionSnapshotsTable(lake)
+    chains = pl.concat([options.latest_chain(symbol).collect() for symbol in STOCKS])
+    frame = chains.filter(pl.col("iv").is_not_null()).select(
+        moneyness=pl.col("strike") / pl.col("underlying_price"),
+        iv="iv",
+        line=pl.col("symbol") + " " + pl.col("expiry").dt.to_string("%Y-%m-%d"),
+        right="right",
+    )
+    chart = alt.Chart(frame).mark_point(size=14, filled=True)
+    return chart.encode(
+        x=alt.X("moneyness:Q", scale=alt.Scale(zero=False), title="strike / underlying price"),
+        y=alt.Y("iv:Q", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False), title="implied volatility"),
+        color=alt.Color("line:N", title="symbol and expiry"),
+        shape=alt.Shape("right:N", title="right"),
+    ).properties(width=WIDTH, height=HEIGHT, title="Implied volatility by expiry")
+
+
+def _futures(alt: Any, lake: Lake) -> Any:
+    table = FuturesSnapshotsTable(lake)
+    rows = pl.concat([table.latest(symbol).collect() for symbol in FUTURES])
+    changes = ["change_1h", "change_4h", "change_overnight", "change_daily"]
+    frame = rows.select("symbol", *changes).unpivot(changes, index="symbol", variable_name="since", value_name="change")
+    chart = alt.Chart(frame.with_columns(pl.col("since").str.strip_prefix("change_"))).mark_bar()
+    return chart.encode(
+        x=alt.X("change:Q", axis=alt.Axis(format="+.2%"), title="change"),
+        y=alt.Y("since:N", sort=["1h", "4h", "overnight", "daily"], title=None),
+        row=alt.Row("symbol:N", title="front month"),
+        color=alt.condition("datum.change >= 0", alt.value(UP), alt.value(DOWN)),
+    ).properties(width=WIDTH, height=90, title="Futures")
