@@ -2,8 +2,8 @@
 
 ``XNYS`` is exchange_calendars' own. ``CME_EQUITY`` (ES, NQ, RTY and their kin) is pandas_market_calendars' "CME Globex
 Equity" with what it lacks: see ``globex_corrections``. ``CBOE_INDEX_OPTIONS`` is of pandas_market_calendars too, and
-``ALWAYS`` never closes. docs/calendars.md has the comparison. Where IB's own trading hours differ, IB's decide: requests
-of a closed market fail there.
+``ALWAYS`` never closes. docs/calendars.md has the comparison. Where IB's own trading hours differ, IB's decide: what
+meets a closed market fails there.
 """
 
 from __future__ import annotations
