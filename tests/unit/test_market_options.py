@@ -26,7 +26,7 @@ INSTANTS = [
     datetime(2031, 7, 8, 16, 0, tzinfo=UTC),
     datetime(2004, 7, 8, 16, 0, tzinfo=UTC),
 ]
-LEAST_NEAREST_45 = {"SPY": 240, "QQQ": 200, "IWM": 170}
+LEAST_NEAREST_45 = {"SPY": 290, "QQQ": 238, "IWM": 206}
 DIVIDEND = 0.015  # of the index funds
 
 
@@ -180,9 +180,10 @@ def test_the_volatility_of_a_side_prices_that_side(market: Market) -> None:
 
 
 def test_volume_grows_through_the_day_and_nothing_moves_after_the_close(market: Market) -> None:
-    option = chain(market, "SPY", NOW, expiry="20261218")[200]
-    volumes = [market.snapshot(option, NOW + timedelta(minutes=minutes)).volume or 0 for minutes in range(0, 200, 10)]
-    assert volumes == sorted(volumes)
+    for option in chain(market, "SPY", NOW, expiry="20261218")[100:220:20]:
+        shown = [market.snapshot(option, NOW + timedelta(minutes=minutes)) for minutes in range(0, 200, 10)]
+        assert [one.volume or 0 for one in shown] == sorted(one.volume or 0 for one in shown)
+        assert len({one.open_interest for one in shown}) == 1
     evening, night = (market.snapshot(option, NOW + timedelta(hours=hours)) for hours in (4, 9))
     assert not evening.is_open
     assert (evening.bid, evening.ask, evening.last, evening.volume) == (night.bid, night.ask, night.last, night.volume)

@@ -164,7 +164,7 @@ class Snapshots:
         noise = mixed(self._seed, option.con_id, moment.position)
         traded_at = max(0, index - (index + noise) % (30 + noise % 300))
         first, high, low, last = self._trades(option, product, path, traded_at, moment.position)
-        per_day = option_volume(terms, noise)
+        per_day = option_volume(option.strike, self._spot_before(product, moment.position), noise)
         sizes = mixed(noise, index)
         return Snapshot(
             at=now,
@@ -205,8 +205,11 @@ class Snapshots:
 
     def _close_before(self, option: Instrument, product: Product, position: int) -> float:
         before = max(0, position - 1)
-        spot = int(self._prices.daily(product).ticks[CLOSE, before]) * float(product.tick)
+        spot = self._spot_before(product, position)
         return to_cent(self.option_price(option, product, spot, self._sessions.closes[before], before))
+
+    def _spot_before(self, product: Product, position: int) -> float:
+        return int(self._prices.daily(product).ticks[CLOSE, max(0, position - 1)]) * float(product.tick)
 
 
 def option_terms(option: Instrument, product: Product, spot: float, second: int) -> Terms:
@@ -223,9 +226,9 @@ def option_terms(option: Instrument, product: Product, spot: float, second: int)
     )
 
 
-def option_volume(terms: Terms, noise: int) -> int:
-    """Contracts traded over a whole day, most of them at the money; at least one."""
-    distance = abs(math.log(terms.strike / terms.spot))
+def option_volume(strike: float, close_before: float, noise: int) -> int:
+    """Contracts traded over a whole day, most of them near the close before it; at least one."""
+    distance = abs(math.log(strike / close_before))
     return 1 + int(500 / (1 + 200 * distance) * (1 + noise % 7))
 
 

@@ -161,7 +161,7 @@ _FIXED = (
         "SPDR S&P 500 ETF TRUST",
         mix=("1/10", "0"),
         volume=("SPX", 30),
-        rules=_etf_rules("SPY", weekly_days=63, below=70, above=50, daily=15),
+        rules=_etf_rules("SPY", weekly_days=63, below=84, above=60, daily=15),
         vol=1.0,
     ),
     _etf(
@@ -170,7 +170,7 @@ _FIXED = (
         "INVESCO QQQ TRUST SERIES 1",
         mix=("0", "1/40"),
         volume=("COMP", 40),
-        rules=_etf_rules("QQQ", weekly_days=63, below=58, above=42, daily=10),
+        rules=_etf_rules("QQQ", weekly_days=63, below=68, above=50, daily=10),
         vol=1.2,
     ),
     _etf(
@@ -179,7 +179,7 @@ _FIXED = (
         "ISHARES RUSSELL 2000 ETF",
         mix=("3/100", "9/1000"),
         volume=("SPX", 150),
-        rules=_etf_rules("IWM", weekly_days=42, below=50, above=36, daily=7),
+        rules=_etf_rules("IWM", weekly_days=42, below=60, above=42, daily=7),
         vol=1.25,
     ),
     _etf(
