@@ -92,7 +92,9 @@ def _call(given: Mapping[str, Any]) -> Call:
 
 
 def _option(name: str, kind: Any, flag: str, text: str, *, default: Any = None, metavar: str | None = None) -> Any:
-    option = typer.Option(flag, help=text, rich_help_panel=PANEL, show_default=False, metavar=metavar)
+    option = typer.Option(
+        flag, help=text.replace("[", r"\["), rich_help_panel=PANEL, show_default=False, metavar=metavar
+    )
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 

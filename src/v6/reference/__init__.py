@@ -1,0 +1,1 @@
+"""The generated parts of docs/: commands, request types, events and tables, as the code has them."""
