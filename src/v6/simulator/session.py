@@ -105,10 +105,10 @@ class Session:
         self._write([field_text(field) for field in fields])
 
     def send_data(self, kind: str, req_id: int, con_id: int, *fields: Field) -> None:
-        """Send a message of data and write it to the journal."""
+        """Send a message of data, after writing it to the journal: nobody has it before the journal's time."""
         texts = [field_text(field) for field in fields]
-        self._write(texts)
         self.gateway.journal.write(client=self.client_id, req_id=req_id, con_id=con_id, kind=kind, values=texts)
+        self._write(texts)
 
     def error(self, req_id: int, code: int, text: str) -> None:
         """Send an error or a notice; request id -1 concerns the whole connection."""

@@ -126,7 +126,9 @@ class Snapshots:
         return (2_000_000 + volume // 10) // 8**month + mixed(self._seed, product.code, month, position) % 1_000
 
     def _with_option_totals(self, bare: Snapshot, product: Product, moment: Moment, path: DayPath) -> Snapshot:
-        """Underlyings of options: round totals of all calls and puts, and the 30-day volatility."""
+        """The 30-day volatility of a future; of an underlying of options also round totals of all calls and puts."""
+        if product.sec_type == "FUT":
+            return replace(bare, implied_volatility=round(self.level(product, moment.position), 6))
         if product.options is None:
             return bare
         noise = mixed(self._seed, product.code, moment.position)

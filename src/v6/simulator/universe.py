@@ -110,7 +110,15 @@ def _index(code: int, symbol: str, name: str, mix: tuple[str, str], vol: float =
 
 
 def _future(
-    code: int, symbol: str, name: str, *, mix: tuple[str, str], tick: Fraction, multiplier: str, volume: tuple[str, int]
+    code: int,
+    symbol: str,
+    name: str,
+    *,
+    mix: tuple[str, str],
+    tick: Fraction,
+    multiplier: str,
+    volume: tuple[str, int],
+    vol: float = 1.0,
 ) -> Product:
     return Product(
         code=code,
@@ -123,6 +131,7 @@ def _future(
         comp=Fraction(mix[1]),
         volume_of=volume[0],
         volume_divisor=volume[1],
+        volatility=vol,
         multiplier=multiplier,
         industry="Indices",
         category="Broad Range Equity Index",
@@ -195,7 +204,9 @@ _FIXED = (
     _index(6, "NDX", "NASDAQ 100 Stock Index", ("0", "1"), 1.2),
     _index(7, "VIX", "CBOE Volatility Index", ("0", "0")),
     _future(8, "ES", "E-mini S&P 500", mix=("1", "0"), tick=_QUARTER, multiplier="50", volume=("SPX", 2_000)),
-    _future(9, "NQ", "E-mini NASDAQ 100", mix=("0", "1"), tick=_QUARTER, multiplier="20", volume=("COMP", 4_000)),
+    _future(
+        9, "NQ", "E-mini NASDAQ 100", mix=("0", "1"), tick=_QUARTER, multiplier="20", volume=("COMP", 4_000), vol=1.2
+    ),
     _future(
         10,
         "RTY",
@@ -204,6 +215,7 @@ _FIXED = (
         tick=Fraction(1, 10),
         multiplier="50",
         volume=("SPX", 20_000),
+        vol=1.25,
     ),
 )
 
