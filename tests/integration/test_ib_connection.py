@@ -257,6 +257,25 @@ async def test_an_urgent_quote_overtakes_a_chain(house: Gatehouse) -> None:
         assert all(quote.bid is not None for quote in await asyncio.gather(*rest))
 
 
+async def test_an_urgent_quote_waits_for_no_line_while_slow_quotes_hold_them(house: Gatehouse) -> None:
+    never = Completeness(required=frozenset({"implied_volatility"}), wait_seconds=30.0)
+    async with house.session() as connection:
+        chain = connection.gateway(2, "chain")
+        slow = [
+            asyncio.create_task(chain.quote(Contract(symbol="SPY", sec_type="OPT", con_id=one.con_id), never))
+            for one in OPTIONS
+        ]
+        async with house.clock.timeout(10):
+            while not connection.usage()["waiting"].get("market-data lines"):
+                await house.clock.sleep(0.05)
+        async with house.clock.timeout(3):
+            quote = await connection.gateway(1, "urgent").quote(SPY, BID_ASK)
+        assert quote.bid is not None
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
 async def test_what_never_comes_is_missing_with_a_reason(house: Gatehouse) -> None:
     async with house.session() as connection:
         impatient = Completeness(required=frozenset({"model"}), wait_seconds=2.0)

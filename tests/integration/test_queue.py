@@ -1,6 +1,7 @@
 """The queue on a real table: claims, settlements, keys, and rivals."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from v6.clock import ManualClock
 from v6.data.ib_request import REQUESTS
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
+from v6.data.queue_state import ClaimLimits
 from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
@@ -230,3 +232,17 @@ async def test_rows_written_past_the_queue_do_not_stop_it(tmp_path: Path) -> Non
     assert set(claimed) == {good, "no-uuid"}
     with pytest.raises(RequestError, match="no-uuid"):
         _ = claimed["no-uuid"].parameters
+
+
+async def test_an_idle_poll_costs_little_and_reads_no_row_again(tmp_path: Path) -> None:
+    """docs/benchmarks.md has the figure; this only notices a poll that reads the table again."""
+    q = queue(tmp_path)
+    await q.insert_many([NewRequest(request_type="t", symbol="SPY") for _ in range(2_000)])
+    claimed = await q.claim(50)
+    await q.settle({request.request_id: Done() for request in claimed})
+    nothing = ClaimLimits(limit=0)
+    await q.has_work(nothing)
+    began = time.process_time()
+    for _ in range(50):
+        assert not await q.has_work(nothing)
+    assert (time.process_time() - began) / 50 < 0.005

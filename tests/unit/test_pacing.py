@@ -180,3 +180,19 @@ async def test_bid_ask_counts_twice_in_ten_minutes() -> None:
     times = await small_bar_times("BID_ASK", list(range(31)), list(range(31)))
     assert times[29] - times[0] < 600
     assert times[30] - times[0] >= 600
+
+
+async def test_lines_for_urgent_requests_are_free_while_a_chain_holds_the_rest() -> None:
+    limiter = LineLimiter(lines=5, urgent=1)
+    chain = [asyncio.create_task(limiter.acquire(number, CHAIN)) for number in range(8)]
+    await settle()
+    assert limiter.in_use == 4
+    await limiter.acquire("ES", URGENT)
+    assert limiter.in_use == 5
+    limiter.release("ES")
+    await settle()
+    assert limiter.in_use == 4
+    for number in range(4):
+        limiter.release(number)
+    await asyncio.gather(*chain)
+    assert limiter.in_use == 4

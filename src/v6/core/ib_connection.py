@@ -22,7 +22,7 @@ from v6.core.circuit_breaker import BreakerState, CircuitBreaker
 from v6.core.error_catalogue import ErrorAction, rule_for
 from v6.core.gateway_receiver import CURRENT_TIME_CALL, POSITIONS_CALL, GatewayReceiver
 from v6.core.ib_records import contract_fields, format_end
-from v6.core.pacing import Claimant, LineLimiter, MessageLimiter, SlotLimiter, SmallBarLimiter
+from v6.core.pacing import URGENT_SHARE, Claimant, LineLimiter, MessageLimiter, SlotLimiter, SmallBarLimiter
 from v6.core.quote_collector import QuoteCollector
 from v6.core.session_state import (
     ALL_KINDS,
@@ -143,8 +143,8 @@ class IBConnectionManager:
         self.deadlines = deadlines or CallDeadlines()
         self.clock = clock
         self.messages = MessageLimiter(per_second=messages_per_second or max(1, market_data_lines // 2), clock=clock)
-        self.lines = LineLimiter(lines=market_data_lines)
-        self.historical = SlotLimiter(slots=historical_slots)
+        self.lines = LineLimiter(lines=market_data_lines, urgent=market_data_lines // URGENT_SHARE)
+        self.historical = SlotLimiter(slots=historical_slots, urgent=historical_slots // URGENT_SHARE)
         self.small_bars = SmallBarLimiter(clock=clock)
         self._events = events
         self._status = SessionStatus(events)
@@ -173,10 +173,11 @@ class IBConnectionManager:
         )
         try:
             await self._open(session)
-        except GatewayUnavailable as error:
-            session.close(str(error))
+        except (GatewayUnavailable, asyncio.CancelledError) as error:
+            reason = str(error) or "given up while connecting"
+            session.close(reason)
             await session.wait_closed()
-            self._status.move(SessionState.DISCONNECTED, str(error))
+            self._status.move(SessionState.DISCONNECTED, reason)
             raise
         self._session = session
         self._account = session.client.getAccounts()[0]

@@ -19,6 +19,8 @@ from v6.clock import Clock
 WINDOW_SECONDS = 1.0
 # Packets bunch on the way: what is sent 1.00 s apart may arrive 0.96 s apart. 45 ms keeps 95.7 % of the limit.
 JITTER_MACHINE_SECONDS = 0.045
+URGENT_PRIORITY = 1
+URGENT_SHARE = 25  # one line in so many is kept for urgent requests: 4 of 100 leave 96 % for the rest
 CATCH_UP_MESSAGES = 4  # a timer that fires late may be made good by so many messages at once
 
 
@@ -163,12 +165,16 @@ class MessageLimiter:
 
 
 class LineLimiter:
-    """At most ``lines`` different contracts streamed at once; the same contract counts once."""
+    """At most ``lines`` different contracts streamed at once; the same contract counts once.
+
+    ``urgent`` of them are for priority 1 and what is before it: it never waits until a slow quote gives up.
+    """
 
     reason = "market-data lines"
 
-    def __init__(self, *, lines: int) -> None:
+    def __init__(self, *, lines: int, urgent: int = 0) -> None:
         self.lines = lines
+        self._urgent = urgent
         self._holders: dict[Hashable, int] = {}
         self._queue = FairQueue()
 
@@ -189,12 +195,13 @@ class LineLimiter:
         self._holders[contract_key] += 1
 
     async def _wait_for_line(self, ticket: _Ticket, contract_key: Hashable) -> None:
-        while not self._queue.is_first(ticket) or not self._has_room(contract_key):
+        while not self._queue.is_first(ticket) or not self._has_room(ticket.claimant, contract_key):
             ticket.woken.clear()
             await ticket.woken.wait()
 
-    def _has_room(self, contract_key: Hashable) -> bool:
-        return contract_key in self._holders or len(self._holders) < self.lines
+    def _has_room(self, claimant: Claimant, contract_key: Hashable) -> bool:
+        lines = self.lines if claimant.priority <= URGENT_PRIORITY else self.lines - self._urgent
+        return contract_key in self._holders or len(self._holders) < lines
 
     def release(self, contract_key: Hashable) -> None:
         """Give back one hold; the line is free when the last one went."""
@@ -222,9 +229,9 @@ class SlotLimiter:
 
     reason = "open historical requests"
 
-    def __init__(self, *, slots: int) -> None:
+    def __init__(self, *, slots: int, urgent: int = 0) -> None:
         self.slots = slots
-        self._lines = LineLimiter(lines=slots)
+        self._lines = LineLimiter(lines=slots, urgent=urgent)
 
     @property
     def in_use(self) -> int:

@@ -97,6 +97,7 @@ class UnifiedQueueWorker:
         self._reporter = WorkerReporter(lake=lake, clock=clock, events=events, state=self._state)
         self._side_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._connecting: asyncio.Task[None] | None = None
         self._phase = "starting"
         self._started_at = clock.machine_now()
 
@@ -128,13 +129,16 @@ class UnifiedQueueWorker:
             for task in self._in_flight.tasks():
                 task.cancel()
         self._stopping.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
         self._in_flight.news.set()
         self._in_flight.urgent_news.set()
 
     # Starting
 
     async def _start(self) -> None:
-        await self._connection.start()
+        if not await self._connect():
+            return
         account = self._connection.account
         await self._writer.call(LakeAccount(self._lake, clock=self._clock).check, account)
         await self._recover()
@@ -146,6 +150,21 @@ class UnifiedQueueWorker:
             task.add_done_callback(lambda _: self._in_flight.news.set())
         self._phase = "working"
         self._events.emit(WorkerStarted(worker=self._name, account=account))
+
+    async def _connect(self) -> bool:
+        """Open the session; False when the worker was stopped before it was open."""
+        if self._stopping.is_set():
+            return False
+        self._connecting = asyncio.create_task(self._connection.start(), name="first connection")
+        try:
+            await self._connecting
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            return False
+        finally:
+            self._connecting = None
+        return True
 
     async def _recover(self) -> None:
         """Settle what a predecessor of this name left claimed: Done where all rows landed, else put back."""
