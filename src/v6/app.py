@@ -100,11 +100,12 @@ class App:
         """The simulated market. Raises SettingsError when the package was installed without it."""
         try:
             from v6.simulator.market import Market
+
+            return Market(seed)
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"the simulated gateway needs the package {error.name}: pip install 'v6[simulator]'"
             ) from error
-        return Market(seed)
 
     def simulated_gateway(
         self, market: MarketSource, *, clock: Clock, host: str, port: int, **options: Any

@@ -32,11 +32,12 @@ async def demo(
     import asyncio
 
     from v6.app import App
-    from v6.demo.page import write_page
+    from v6.demo.page import check_charts, write_page
     from v6.demo.report import figures
     from v6.demo.runner import DemoFolder, run_demo
     from v6.demo.view import live_view
 
+    check_charts()
     places = DemoFolder(path=folder, journal=journal or folder / "journal.jsonl")
     with live_view() as show:
         result = await run_demo(call.settings, places, seed=seed, urgent=urgent, show=show)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,14 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command
+from v6.commands.verdict import judge
 
 if TYPE_CHECKING:
     from v6.data.ib_request_queue import QueueStats
 
 SILENT_AFTER = timedelta(seconds=60)  # machine time since a worker's last word: it is gone
+HEARD_WITHIN = timedelta(days=1)  # machine time; who was silent for longer is left out
+FAILURES_WITHIN = timedelta(days=2)
 FAILURES_SHOWN = 5
 
 
@@ -24,19 +29,21 @@ def register(app: typer.Typer) -> None:
 
 
 async def status(call: Call) -> None:
-    """Show the queue in numbers, each worker with its session, and the last failures."""
+    """Is it collecting, is it complete, and if not, why not: with the queue, each worker and the last failures."""
     app = App(call.settings)
     queue = app.queue(source="cli")
     try:
         stats = await queue.stats()
     finally:
         await queue.close()
+    counts, found, failed = _queue(stats), workers(app), _failures(app)
     answer = {
         "lake": call.settings.lake,
         "gateway": f"{call.settings.gateway_host}:{call.settings.gateway_port}",
-        "queue": _queue(stats),
-        "workers": workers(app),
-        "failures": _failures(app),
+        **asdict(judge(queue=counts, workers=found, failures=len(failed), chains=_chains(app))),
+        "queue": counts,
+        "workers": found,
+        "failures": failed[:FAILURES_SHOWN],
     }
     if call.out.as_json:
         call.out.json(answer)
@@ -45,15 +52,17 @@ async def status(call: Call) -> None:
 
 
 def workers(app: App) -> list[dict[str, Any]]:
-    """Each worker's last word; one that has been silent for a minute is gone."""
+    """Each worker's last word of the last day; one that has been silent for a minute is gone."""
     from v6.data.worker_state import WorkerStateTable
 
-    found = WorkerStateTable(app.lake, clock=app.clock).latest().collect().to_dicts()
+    now = app.clock.machine_now()
+    found = WorkerStateTable(app.lake, clock=app.clock).latest(since=now - HEARD_WITHIN).collect().to_dicts()
     for row in found:
-        silent = app.clock.machine_now() - row["known_at"]
-        row["silent_seconds"] = round(silent.total_seconds(), 1)
+        silent = now - row["known_at"]
+        row["silent_seconds"] = round(max(0.0, silent.total_seconds()), 1)
         if silent > SILENT_AFTER and row["state"] != "stopped":
-            row["state"], row["reason"] = "gone", "it has not been heard of for a minute: start `v6 worker`"
+            last = f"; it last said: {row['reason']}" if row["reason"] else ""
+            row["state"], row["reason"] = "gone", f"not heard of for a minute, start `v6 worker`{last}"
         for name in ("waiting", "limits_in_use"):
             row[name] = json.loads(row[name]) if row[name] else {}
     return found
@@ -69,29 +78,39 @@ def _queue(stats: QueueStats) -> dict[str, Any]:
 
 
 def _failures(app: App) -> list[dict[str, Any]]:
+    """Those of the requests made in the last two days that failed, the last first."""
     import polars as pl
 
     from v6.data.ib_request import REQUESTS
     from v6.data.queue_log import current
 
-    failed = current(app.lake.scan(REQUESTS)).filter(pl.col("status") == "FAILED")
+    since = (app.clock.now() - FAILURES_WITHIN).date()
+    failed = current(app.lake.scan(REQUESTS).filter(pl.col("date") >= since)).filter(pl.col("status") == "FAILED")
     shown = ("request_id", "request_type", "symbol", "updated_at", "error_category", "error_message")
-    return failed.sort("updated_at", descending=True).head(FAILURES_SHOWN).select(shown).collect().to_dicts()
+    return failed.sort("updated_at", descending=True).select(shown).collect().to_dicts()
+
+
+def _chains(app: App) -> list[dict[str, Any]]:
+    from v6.data.option_snapshots import OptionSnapshotsTable
+
+    return OptionSnapshotsTable(app.lake, clock=app.clock).last_cycles().to_dicts()
 
 
 def _show(call: Call, answer: dict[str, Any]) -> None:
     out = call.out
-    out.fields({"lake": answer["lake"], "gateway": answer["gateway"], **answer["queue"]})
+    out.line(f"collecting  {_said(answer['collecting'], answer['not_collecting_because'])}")
+    out.line(f"complete    {_said(answer['complete'], answer['incomplete_because'])}")
     out.line("")
-    if not answer["workers"]:
-        out.line("no worker has worked on this lake: start one with `v6 worker`")
-    else:
-        columns = ("worker_id", "state", "reason", "in_flight", "account", "gateway", "silent_seconds")
+    out.fields({"lake": answer["lake"], "gateway": answer["gateway"], **answer["queue"]})
+    if answer["workers"]:
+        out.line("")
+        columns = ("worker_id", "state", "in_flight", "account", "gateway", "silent_seconds", "reason")
         out.table(columns, [[row[name] for name in columns] for row in answer["workers"]])
-    for row in answer["workers"]:
-        for reason, count in row["waiting"].items():
-            out.line(f"{row['worker_id']}: {count} waiting: {reason}")
     if answer["failures"]:
         shown = ("request_id", "request_type", "symbol", "updated_at", "error_message")
         out.line("")
         out.table(shown, [[row[name] for name in shown] for row in answer["failures"]], title="last failures")
+
+
+def _said(answer: bool, reasons: Sequence[str]) -> str:
+    return "yes" if answer else "no: " + "\n            ".join(reasons)

@@ -60,12 +60,16 @@ async def submit(
 def parse_parameters(text: str) -> Mapping[str, Any]:
     """The parameters from JSON text. Raises RequestError when it is no JSON object."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise RequestError(f"--parameters is not JSON ({error}): write an object such as '{{\"dte\": 45}}'") from error
     if not isinstance(value, dict):
         raise RequestError(f"--parameters is not an object but {text[:80]}: write one such as '{{\"dte\": 45}}'")
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def summary(request: IBRequest) -> dict[str, Any]:

@@ -82,6 +82,22 @@ class OptionSnapshotsTable(Table):
         complete = (contracts >= planned) & (lacking <= missing_share * planned)
         return self._last_cycle(symbol, None, as_of, complete)
 
+    def last_cycles(self) -> pl.DataFrame:
+        """Of the newest trading date, each symbol's last cycle: symbol, cycle, began (machine time), and its contracts
+        ``planned``, there (``contracts``) and ``lacking`` something; empty where no chain was ever collected."""
+        contracts = pl.col("con_id").n_unique()
+        for _, day in self._days_newest_first():
+            cycles = day.group_by("symbol", "cycle").agg(
+                began=pl.col("known_at").min(),
+                planned=pl.col("cycle_contracts").max(),
+                contracts=contracts,
+                lacking=pl.col("con_id").filter(pl.col("missing").is_not_null()).n_unique(),
+            )
+            newest = cycles.sort("began", "cycle").unique("symbol", keep="last", maintain_order=True)
+            return newest.sort("symbol").collect()
+        schema = {"symbol": pl.String, "cycle": pl.String, "planned": pl.Int64, "contracts": pl.Int64}
+        return pl.DataFrame(schema={**schema, "lacking": pl.Int64})
+
     def history(
         self,
         *,

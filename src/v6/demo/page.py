@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ WIDTH, HEIGHT = 760, 260
 UP, DOWN = "#1a7f37", "#b42318"
 
 
-def write_page(lake: Lake, path: Path, *, as_of: datetime) -> None:
-    """Write the page for the newest rows of a lake; ``as_of`` (clock time) is shown as its moment.
-
-    Raises:
-        SettingsError: the package was installed without charts.
-    """
+def check_charts() -> None:
+    """Make sure that the page can be drawn, before anything is collected for it. Raises SettingsError."""
     try:
-        import altair as alt
+        for name in ("altair", "vl_convert"):
+            import_module(name)
     except ModuleNotFoundError as error:
-        raise SettingsError(f"the demo's page needs the package {error.name}: pip install 'v6[charts]'") from error
+        raise SettingsError(f"the demo's page needs the package {error.name}: pip install 'v6[demo]'") from error
+
+
+def write_page(lake: Lake, path: Path, *, as_of: datetime) -> None:
+    """Write the page for the newest rows of a lake; ``as_of`` (clock time) is shown as its moment."""
+    import altair as alt
+
     with alt.data_transformers.enable("default", max_rows=None):
         charts = [_candles(alt, lake, symbol) for symbol in STOCKS] + [_smiles(alt, lake), _futures(alt, lake)]
         title = f"v6: market data as collected, {as_of:%Y-%m-%d %H:%M} UTC (simulated)"
