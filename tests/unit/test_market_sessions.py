@@ -230,3 +230,31 @@ def test_the_first_instant_with_data_has_data() -> None:
             regular_hours=True,
         )
         assert bars[0].start == head.date()
+
+
+NOVEMBER = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def daily_bars(instrument: Instrument, start: datetime, end: datetime, now: datetime) -> list[MarketBar]:
+    found = MARKET.bars(
+        instrument, start=start, end=end, now=now, bar_seconds=86_400, what_to_show="TRADES", regular_hours=True
+    )
+    return list(found)
+
+
+def test_a_future_has_the_same_bars_whenever_they_are_asked_for() -> None:
+    march = one(symbol="ES", sec_type="FUT", expiry="202703")
+    start, end = datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC)
+    early = daily_bars(march, start, end, datetime(2026, 12, 31, 3, tzinfo=UTC))
+    late = daily_bars(march, start, end, datetime(2027, 2, 10, 17, tzinfo=UTC))
+    assert early == late
+    assert len(early) == 41
+
+
+def test_the_volume_moves_to_the_next_month_before_the_nearest_expires() -> None:
+    december, march = (one(NOVEMBER, symbol="ES", sec_type="FUT", expiry=month) for month in ("202612", "202703"))
+    now = datetime(2026, 12, 31, tzinfo=UTC)
+    start, end = datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 18, 21, tzinfo=UTC)
+    volumes = [[bar.volume for bar in daily_bars(month, start, end, now)] for month in (december, march)]
+    busier = [near > next_one for near, next_one in zip(*volumes, strict=True)]
+    assert busier == [True] * 8 + [False] * 6  # the last six sessions up to Friday, December 18

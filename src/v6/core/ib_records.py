@@ -50,6 +50,8 @@ def contract_fields(contract: Contract) -> dict[str, Any]:
         "currency": contract.currency,
         "localSymbol": contract.local_symbol,
         "tradingClass": contract.trading_class,
+        # A month that is named may have expired: IB still knows it, and serves its bars for two years.
+        "includeExpired": contract.sec_type == "FUT" and bool(expiry),
     }
 
 

@@ -58,14 +58,14 @@ class Bars:
         self._sessions = prices.sessions
         self._snapshots = snapshots
 
-    def bars(self, instrument: Instrument, product: Product, month: int, request: BarRequest) -> list[MarketBar]:
+    def bars(self, instrument: Instrument, product: Product, request: BarRequest) -> list[MarketBar]:
         """Bars of an instrument, oldest first; none for kinds of data that it does not have."""
         if request.what_to_show not in KINDS or (product.volume_divisor == 0 and not _is_traded(instrument, request)):
             return []
         found = [
             bar
             for position in self._positions(instrument, product, request)
-            for bar in self._session(instrument, product, month, position, request)
+            for bar in self._session(instrument, product, position, request)
         ]
         if request.bar_seconds == WEEK_SECONDS:
             found = _weekly(found)
@@ -95,10 +95,11 @@ class Bars:
         return self._sessions.on_or_after(instrument.expiry - timedelta(days=FUTURE_DAYS))
 
     def _session(
-        self, instrument: Instrument, product: Product, month: int, position: int, request: BarRequest
+        self, instrument: Instrument, product: Product, position: int, request: BarRequest
     ) -> Iterator[MarketBar]:
         if instrument.expiry is not None and self._sessions.dates[position] > instrument.expiry:
             return
+        month = self._month(instrument, position)
         is_daily = request.bar_seconds >= DAY_SECONDS
         start, end = self.hours(product, position, regular_hours=request.regular_hours or is_daily)
         if start > request.now or (not is_daily and (end <= request.start or start >= request.end)):
@@ -123,6 +124,11 @@ class Bars:
             yield from self._option_bars(instrument, product, stretch)
         else:
             yield from _outright_bars(product, month, stretch)
+
+    def _month(self, instrument: Instrument, position: int) -> int:
+        if instrument.sec_type != "FUT" or instrument.expiry is None:
+            return 0
+        return self._listing.months_behind(instrument.expiry, position)
 
     def _finished_day(self, product: Product, month: int, position: int, what_to_show: str) -> MarketBar:
         """A whole session without its path; the average is that of open, high, low and close."""

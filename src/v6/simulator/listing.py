@@ -15,6 +15,7 @@ from v6.simulator.universe import OptionRules, Product
 DAILY_DAYS = 14
 MONTHLY_DAYS = 372
 QUARTERS = 5
+ROLL_SESSIONS = 5  # so many sessions before its last, a future's volume has moved to the next month
 _STEP_TENTHS = tuple(unit * 10**power for power in range(5) for unit in (1, 2, 5))
 # Strikes up to a bound (in tenths) are multiples of a unit (in tenths): contract ids count these units.
 BANDS = ((1_000, 1), (10_000, 5), (100_000, 50), (1_000_000, 500))
@@ -92,6 +93,23 @@ class Listing:
         months = [(today.year + number // 4, 3 * (number % 4) + 3) for number in range(QUARTERS + 5)]
         expiries = [self.quarter(year, month) for year, month in months]
         return tuple(expiry for expiry in expiries if new_york_second(expiry, 9, 30) > second)[:QUARTERS]
+
+    def months_behind(self, expiry: date, position: int) -> int:
+        """A future's place by trading at a session: 0 the busiest month, 1 the next one; the same whenever it is asked.
+
+        It is the number of listed months that expire before it; in the last sessions of the nearest month that one and
+        its successor change places.
+        """
+        today = self._sessions.dates[position]
+        nearest = self._nearest_quarter(today)
+        behind = 4 * (expiry.year - nearest.year) + (expiry.month - nearest.month) // 3
+        has_rolled = position >= self._sessions.position(nearest) - ROLL_SESSIONS
+        return 1 - behind if has_rolled and behind in (0, 1) else max(0, behind)
+
+    def _nearest_quarter(self, today: date) -> date:
+        month = 3 * ((today.month + 2) // 3)
+        expiry = self.quarter(today.year, month)
+        return expiry if expiry >= today else self.quarter(today.year + month // 12, month % 12 + 3)
 
     def quarter(self, year: int, month: int) -> date:
         """The last trading day of a futures month: its third Friday, or the session before it."""

@@ -88,7 +88,7 @@ class Market:
             regular_hours=regular_hours,
         )
         product = self._contracts.product(instrument)
-        return self._bars.bars(instrument, product, self._months_behind(instrument, now), request)
+        return self._bars.bars(instrument, product, request)
 
     def daily_bar(self, symbol: str, day: date) -> MarketBar | None:
         """The finished daily bar of a stock, an index or a future's symbol; None when there is no session or symbol."""
@@ -105,7 +105,7 @@ class Market:
             what_to_show="TRADES",
             regular_hours=True,
         )
-        return self._bars.bars(instrument, product, 0, request)[0]
+        return self._bars.bars(instrument, product, request)[0]
 
     def sessions_back(self, instrument: Instrument, end: datetime, count: int, *, regular_hours: bool) -> datetime:
         """The open of the session ``count`` sessions back, the one that contains or precedes ``end`` counted first."""
@@ -158,7 +158,8 @@ class Market:
         return min(self._contracts.find(query, now), key=lambda option: abs(option.strike - spot))
 
     def _months_behind(self, instrument: Instrument, now: datetime) -> int:
-        """How many listed months expire before a future; each has a tenth of the volume of the one before."""
+        """A future's place among the months by trading; each has a tenth of the volume of the one before."""
         if instrument.sec_type != "FUT" or instrument.expiry is None:
             return 0
-        return sum(expiry < instrument.expiry for expiry in self._listing.quarters(int(now.timestamp())))
+        position = self._snapshots.moment(self._contracts.product(instrument), now).position
+        return self._listing.months_behind(instrument.expiry, position)
