@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from v6.commands.command import declare, global_parameters, take_globals
+from v6.commands.command import command, declare, global_parameters, take_globals
 from v6.commands.output import error_line
 from v6.errors import ExitCode, V6Error
 
@@ -26,10 +27,17 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_script(function: Callable[..., Any]) -> NoReturn:
+    """Run a script whose one command is ``function``, as ``v6`` runs its own."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False)
+    app.command()(command(function))
+    sys.exit(run(sys.argv[1:], app, name=Path(sys.argv[0]).name))
+
+
+def run(arguments: Sequence[str], app: typer.Typer | None = None, *, name: str = "v6") -> int:
     """Run one command line and return its exit code. Nothing but one line reaches stderr when it fails."""
     try:
-        code = build()(args=list(arguments), prog_name="v6", standalone_mode=False)
+        code = (app or build())(args=list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
@@ -37,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its exit
         return ExitCode.OK
     except TyperException as error:
-        error_line(f"{error.format_message().rstrip('.')}: `v6 --help` and `v6 COMMAND --help` show what there is")
+        help_line = "`v6 --help` and `v6 COMMAND --help` show" if app is None else f"`{name} --help` shows"
+        error_line(f"{error.format_message().rstrip('.')}: {help_line} what there is")
         return ExitCode.USAGE
     except V6Error as error:
         error_line(str(error))
