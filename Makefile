@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker gateway bench clean
+.PHONY: help setup demo test check fix worker scheduler gateway bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fix: setup ## mend what ruff can mend
 
 worker: setup ## run the worker in the foreground
 	$(BIN)/v6 worker
+
+scheduler: setup ## run the scheduler in the foreground
+	$(BIN)/v6 scheduler
 
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway

@@ -9,7 +9,7 @@ from v6.clock import Clock
 from v6.errors import SettingsError
 from v6.events import EventBus
 from v6.logs import log_events
-from v6.settings import Settings
+from v6.settings import Settings, config_path
 
 if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads only what it uses
     from v6.core.ib_connection import IBConnectionManager
@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads
     from v6.data.delta import Lake
     from v6.data.ib_request_queue import IBRequestQueue, NewRequest
     from v6.request_types.catalogue import Catalogue
+    from v6.scheduler.capacity import Capacity
+    from v6.scheduler.schedule import Schedule
+    from v6.scheduler.unified_scheduler import UnifiedScheduler
     from v6.simulator.instruments import MarketSource
     from v6.simulator.server import SimulatedGateway
 
@@ -94,6 +97,50 @@ class App:
             batch_size=settings.batch_size,
             urgent_places=settings.urgent_places,
             grace_seconds=settings.grace_seconds,
+        )
+
+    @cached_property
+    def schedules(self) -> list[Schedule]:
+        """The schedules in force: those of the settings file, else the default set.
+
+        Raises:
+            SettingsError: some are bad, all named with file and line; or the package was installed without calendars.
+        """
+        try:
+            from v6.scheduler.config_file import ConfigFile
+            from v6.scheduler.schedule_file import load_schedules
+
+            return load_schedules(ConfigFile.read(config_path()), self.catalogue)
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"the scheduler needs the package {error.name}: pip install 'v6[scheduler]'") from error
+
+    @cached_property
+    def history_types(self) -> list[str]:
+        """The request types whose past can be asked for."""
+        from v6.scheduler.schedule_file import is_history
+
+        return [name for name in self.catalogue.names() if is_history(self.catalogue, name)]
+
+    def capacity(self) -> Capacity:
+        """What the schedules ask of the gateway while the markets are open, against its limit."""
+        from v6.scheduler.capacity import capacity_of, recent_contracts
+
+        contracts = recent_contracts(self.lake, self.schedules)
+        return capacity_of(self.schedules, market_data_lines=self.settings.market_data_lines, contracts=contracts)
+
+    def scheduler(self, queue: IBRequestQueue) -> UnifiedScheduler:
+        """The scheduler on a queue of its own, not started."""
+        from v6.scheduler.unified_scheduler import UnifiedScheduler
+
+        return UnifiedScheduler(
+            queue=queue,
+            schedules=self.schedules,
+            history_types=self.history_types,
+            lake=self.lake,
+            clock=self.clock,
+            events=self.events,
+            name=self.settings.scheduler_name,
+            tick_seconds=self.settings.tick_seconds,
         )
 
     def market(self, seed: int) -> MarketSource:

@@ -19,7 +19,7 @@ from v6.commands.output import error_line
 from v6.errors import ExitCode, V6Error
 
 # The modules of v6.commands; each function in a module's COMMANDS is one command.
-MODULES = ("gateway", "worker", "submit", "status", "requests", "tables", "settings", "demo")
+MODULES = ("gateway", "worker", "submit", "status", "requests", "tables", "settings", "schedule", "scheduler", "demo")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from v6.errors import SettingsError
 PREFIX = "V6_"
 CONFIG_VARIABLE = "V6_CONFIG"
 CONFIG_FILE = "v6.toml"
+SECTIONS = frozenset({"schedules", "freshness", "alerts"})  # tables of the file that the scheduler reads itself
 
 FLAG = "flag"
 ENVIRONMENT = "environment"
@@ -44,7 +45,7 @@ def _lake_text(text: str) -> str:
 
 
 class Settings(BaseModel):
-    """Every setting with its default. Seconds are clock seconds but for poll_seconds and grace_seconds."""
+    """Every setting with its default. Seconds are clock seconds but for those of poll, grace and tick."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -83,6 +84,13 @@ class Settings(BaseModel):
     connect_timeout_seconds: float = Field(
         default=10.0, gt=0, le=600, description="how long the gateway may take to answer"
     )
+    scheduler_name: str = Field(
+        default="scheduler",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=64,
+        description="name of the scheduler; two with different names may run side by side",
+    )
+    tick_seconds: float = Field(default=1.0, gt=0, le=60, description="how often the scheduler looks what is due")
     clock: Annotated[str, AfterValidator(_clock_text)] = Field(
         default="", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
     )
@@ -172,9 +180,16 @@ def _file_layer(named: str | None) -> _Layer:
     except ValueError as error:  # not TOML, or not UTF-8
         raise SettingsError(f"the settings file {path} is not TOML: {error}") from error
     for name in values:
-        if name not in Settings.model_fields:
+        if name not in Settings.model_fields and name not in SECTIONS:
             raise SettingsError(f"{name} in {path} is no setting of v6{_guess(name, Settings.model_fields)}")
-    return _Layer(source=str(path), values=values)
+    return _Layer(source=str(path), values={name: v for name, v in values.items() if name not in SECTIONS})
+
+
+def config_path(environment: Mapping[str, str] | None = None) -> Path | None:
+    """The settings file that is in force; None where there is none."""
+    named = (os.environ if environment is None else environment).get(CONFIG_VARIABLE)
+    path = Path(named or CONFIG_FILE)
+    return path if named or path.is_file() else None
 
 
 def _guess(name: str, known: Iterable[str]) -> str:

@@ -170,8 +170,7 @@ class IBRequestQueue:
                 raise RequestError(
                     f"slot {new.slot} is older than the queue's {RETENTION_DAYS} days: it cannot be kept"
                 )
-            slot_id = str(uuid.uuid5(SLOT_NAMESPACE, key))
-            return slot_id, not state.knows(slot_id)
+            return slot_id(key), not state.knows(slot_id(key))
         tail = state.keys.get(key)
         if tail is None:
             first = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{now.date().isoformat()}"))
@@ -191,6 +190,23 @@ class IBRequestQueue:
                 return candidate, False
             candidate = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{candidate}"))
         return candidate, True
+
+    async def slot_ids(self, keys: Collection[str]) -> dict[str, str]:
+        """The request ids of those slots that have a request, by idempotency key."""
+        return await self._run(self._slot_ids, keys)
+
+    def _slot_ids(self, keys: Collection[str]) -> dict[str, str]:
+        self._writer.refresh()
+        ids = {key: slot_id(key) for key in keys}
+        return {key: request_id for key, request_id in ids.items() if self._writer.state.knows(request_id)}
+
+    async def open_requests(self) -> dict[str, str | None]:
+        """Every request that has not ended: its idempotency key by its id."""
+        return await self._run(self._open_requests)
+
+    def _open_requests(self) -> dict[str, str | None]:
+        self._writer.refresh()
+        return {row.request_id: row.idempotency_key for row in self._writer.state.open.values()}
 
     # Working
 
@@ -426,6 +442,11 @@ class IBRequestQueue:
 
     async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+
+
+def slot_id(key: str) -> str:
+    """The id of a slot's request: of the key alone."""
+    return str(uuid.uuid5(SLOT_NAMESPACE, key))
 
 
 def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:

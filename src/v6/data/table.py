@@ -105,12 +105,16 @@ def known_by(moment: datetime | None) -> list[pl.Expr]:
 
 def tables() -> dict[str, type[Table]]:
     """Every table of this package but the queue's, by name."""
+    from v6.data.coverage import CoverageTable
     from v6.data.derived_statistics import DerivedStatisticsTable
     from v6.data.futures_snapshots import FuturesSnapshotsTable
     from v6.data.lake_account import LakeAccount
     from v6.data.market_bars import MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable
     from v6.data.position_updates import PositionUpdatesTable
+    from v6.data.queue_controls import QueueControlsTable
+    from v6.data.schedule_log import ScheduleLogTable
+    from v6.data.scheduler_state import SchedulerStateTable
     from v6.data.worker_state import WorkerStateTable
 
     classes: tuple[type[Table], ...] = (
@@ -121,5 +125,9 @@ def tables() -> dict[str, type[Table]]:
         DerivedStatisticsTable,
         WorkerStateTable,
         LakeAccount,
+        CoverageTable,
+        ScheduleLogTable,
+        SchedulerStateTable,
+        QueueControlsTable,
     )
     return {table.spec.name: table for table in classes}
