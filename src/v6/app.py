@@ -130,8 +130,12 @@ class App:
 
     def scheduler(self, queue: IBRequestQueue) -> UnifiedScheduler:
         """The scheduler on a queue of its own, not started."""
-        from v6.scheduler.unified_scheduler import UnifiedScheduler
+        try:
+            import apscheduler  # noqa: F401 - looked for before anything is done
 
+            from v6.scheduler.unified_scheduler import UnifiedScheduler
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"the scheduler needs the package {error.name}: pip install 'v6[scheduler]'") from error
         return UnifiedScheduler(
             queue=queue,
             schedules=self.schedules,

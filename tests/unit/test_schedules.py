@@ -1,9 +1,7 @@
 """Schedules: cron and triggers give the right instants, slots their requests; bad files are refused all at once."""
 
-import inspect
 import itertools
 import re
-from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,9 +10,7 @@ import pytest
 from tests.unit.exchange_days import GLOBEX_DAYS, XNYS_DAYS
 
 from v6.errors import SettingsError
-from v6.events import Event
 from v6.request_types.catalogue import Catalogue
-from v6.scheduler import scheduler_events
 from v6.scheduler.capacity import capacity_of
 from v6.scheduler.config_file import ConfigFile
 from v6.scheduler.cron import Cron
@@ -263,12 +259,3 @@ def test_every_key_is_documented() -> None:
     assert {f"`{name}`" for name in ScheduleEntry.model_fields} <= rows
     for name, info in ScheduleEntry.model_fields.items():
         assert f"| `{name}` | {info.description} |" in DOCS.read_text()
-
-
-def test_every_event_is_documented_with_its_fields() -> None:
-    members = inspect.getmembers(scheduler_events, inspect.isclass)
-    events = [kind for _, kind in members if issubclass(kind, Event) and kind is not Event]
-    assert len(events) == 7
-    for kind in events:
-        names = ", ".join(f"`{field.name}`" for field in fields(kind))
-        assert f"| `{kind.name}` | {names} |" in DOCS.read_text()
