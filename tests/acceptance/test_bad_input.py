@@ -305,9 +305,10 @@ def test_a_request_that_fails_ends_its_waiter_with_the_reason(tmp_path: Path, se
 
 
 def test_a_waiter_that_waited_long_enough_says_why_nothing_happens(tmp_path: Path) -> None:
-    done = v6(tmp_path, "submit", "position_update", "--wait", "--wait-seconds", "0.5")
+    done = v6(tmp_path, "submit", "position_update", "--wait", "--wait-seconds", "1.5")
     assert done.code == ExitCode.REQUEST_FAILED
     assert "has not ended yet" in done.error
+    assert "no worker has worked on this lake: start `v6 worker`" in done.err
 
 
 def test_a_second_worker_of_the_same_name_is_refused(tmp_path: Path, served: dict[str, str]) -> None:

@@ -34,9 +34,16 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="requests")
 
 
+def _statuses(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from v6.data.ib_request import RequestStatus
+
+    return [status.lower() for status in RequestStatus if status.startswith(incomplete.upper())]
+
+
 def list_requests(
     call: Call,
-    status: Annotated[str | None, typer.Option(help=STATUS_HELP)] = None,
+    status: Annotated[str | None, typer.Option(help=STATUS_HELP, autocompletion=_statuses)] = None,
     request_type: Annotated[str | None, typer.Option("--type", help="only of this type")] = None,
     symbol: Annotated[str | None, typer.Option(help="only of this symbol")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many, the newest")] = 20,

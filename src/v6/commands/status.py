@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,12 +12,11 @@ import typer
 from v6.app import App
 from v6.commands.command import Call, command
 from v6.commands.verdict import judge
+from v6.commands.worker_words import last_words
 
 if TYPE_CHECKING:
     from v6.data.ib_request_queue import QueueStats
 
-SILENT_AFTER = timedelta(seconds=60)  # machine time since a worker's last word: it is gone
-HEARD_WITHIN = timedelta(days=1)  # machine time; who was silent for longer is left out
 FAILURES_WITHIN = timedelta(days=2)
 FAILURES_SHOWN = 5
 
@@ -36,7 +34,7 @@ async def status(call: Call) -> None:
         stats = await queue.stats()
     finally:
         await queue.close()
-    counts, found, failed = _queue(stats), workers(app), _failures(app)
+    counts, found, failed = _queue(stats), last_words(app), _failures(app)
     answer = {
         "lake": call.settings.lake,
         "gateway": f"{call.settings.gateway_host}:{call.settings.gateway_port}",
@@ -49,23 +47,6 @@ async def status(call: Call) -> None:
         call.out.json(answer)
     else:
         _show(call, answer)
-
-
-def workers(app: App) -> list[dict[str, Any]]:
-    """Each worker's last word of the last day; one that has been silent for a minute is gone."""
-    from v6.data.worker_state import WorkerStateTable
-
-    now = app.clock.machine_now()
-    found = WorkerStateTable(app.lake, clock=app.clock).latest(since=now - HEARD_WITHIN).collect().to_dicts()
-    for row in found:
-        silent = now - row["known_at"]
-        row["silent_seconds"] = round(max(0.0, silent.total_seconds()), 1)
-        if silent > SILENT_AFTER and row["state"] != "stopped":
-            last = f"; it last said: {row['reason']}" if row["reason"] else ""
-            row["state"], row["reason"] = "gone", f"not heard of for a minute, start `v6 worker`{last}"
-        for name in ("waiting", "limits_in_use"):
-            row[name] = json.loads(row[name]) if row[name] else {}
-    return found
 
 
 def _queue(stats: QueueStats) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command
+from v6.commands.waiting import wait_for
 from v6.errors import RequestError, RequestFailed
 
 if TYPE_CHECKING:
@@ -21,10 +22,19 @@ def register(app: typer.Typer) -> None:
     app.command(name="submit")(command(submit))
 
 
+def _types(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    from v6.request_types.catalogue import Catalogue
+
+    return [name for name in Catalogue.load().names() if name.startswith(incomplete)]
+
+
 async def submit(
     call: Call,
     *,
-    request_type: Annotated[str, typer.Argument(metavar="TYPE", help="option_chain, futures_snapshot, …")],
+    request_type: Annotated[
+        str, typer.Argument(metavar="TYPE", help="option_chain, futures_snapshot, …", autocompletion=_types)
+    ],
     symbol: Annotated[str, typer.Argument(help="underlying; may be left out where the type allows all")] = "",
     priority: Annotated[
         int | None, typer.Option(help="1 immediate, 2 normal, 3 background; the type's when left out")
@@ -36,7 +46,8 @@ async def submit(
     wait_seconds: Annotated[float | None, typer.Option(min=0, help="wait no longer than that")] = None,
 ) -> None:
     """Insert a request and print its id."""
-    queue = App(call.settings).queue(source="cli")
+    app = App(call.settings)
+    queue = app.queue(source="cli")
     try:
         request_id = await queue.insert(
             request_type=request_type,
@@ -51,7 +62,7 @@ async def submit(
         if not wait:
             answer: dict[str, Any] = {"request_id": request_id}
         else:
-            answer = summary(await _ended(queue.wait(request_id, timeout_seconds=wait_seconds), request_id))
+            answer = summary(await _ended(wait_for(app, queue, request_id, timeout_seconds=wait_seconds), request_id))
     finally:
         await queue.close()
     _report(call, answer)
