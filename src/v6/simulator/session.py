@@ -28,6 +28,7 @@ from v6.simulator.wire import (
 
 LOG = logging.getLogger(__name__)
 HANDSHAKE_MACHINE_SECONDS = 30.0
+CLOSE_MACHINE_SECONDS = 1.0
 MAX_UNREAD_BYTES = 64 << 20
 START_API = 71
 NOT_FOUND = "No security definition has been found for the request"
@@ -246,10 +247,20 @@ class Session:
         self._writer.write(encode_frame(texts))
 
     async def _end(self) -> None:
+        """End its tasks and the connection; the gateway's stop may cut this short, and the socket is closed all the
+        same. A client that takes nothing any more is cut off."""
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self.gateway.sessions.get(self.client_id) is self:
-            del self.gateway.sessions[self.client_id]
-        self.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            if self.gateway.sessions.get(self.client_id) is self:
+                del self.gateway.sessions[self.client_id]
+            self.close()
+        try:
+            async with asyncio.timeout(CLOSE_MACHINE_SECONDS):
+                await self._writer.wait_closed()
+        except (TimeoutError, OSError) as error:
+            LOG.debug("client %s is cut off: %s", self.client_id, error)
+            self._writer.transport.abort()
