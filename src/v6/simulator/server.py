@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from v6.clock import Clock
-from v6.simulator import account, contract_details, history_requests, market_data
+from v6.simulator import account, contract_details, history_requests, lookups, market_data, real_time_bars
 from v6.simulator.instruments import MarketSource
 from v6.simulator.journal import Journal
 from v6.simulator.limits import HistoryPacing, MarketDataLines
@@ -19,6 +19,8 @@ HANDLERS: dict[int, Handler] = {
     **contract_details.HANDLERS,
     **market_data.HANDLERS,
     **history_requests.HANDLERS,
+    **real_time_bars.HANDLERS,
+    **lookups.HANDLERS,
 }
 
 
