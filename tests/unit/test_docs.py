@@ -15,6 +15,7 @@ from v6.reference.commands import commands
 from v6.reference.events import events
 from v6.reference.pages import generated_pages, with_part
 from v6.request_types.catalogue import Catalogue
+from v6.simulator.lookups import REFUSALS
 from v6.simulator.server import HANDLERS
 from v6.simulator.session import FARMS, START_API
 
@@ -90,7 +91,8 @@ def test_every_error_code_of_the_simulated_gateway_is_documented() -> None:
 
 
 def error_codes() -> Iterator[int]:
-    """Codes that the simulator's source passes to RequestRefused or Session.error."""
+    """Codes that the simulator's source passes to RequestRefused or Session.error, and those of its refusals."""
+    yield from (code for _, code, _ in REFUSALS.values())
     for path in SIMULATOR.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and called(node) in {"RequestRefused", "error"}:
