@@ -112,16 +112,28 @@ class CommitContended(LakeError):
 
 
 class GatewayError(V6Error):
-    """The gateway refused or failed one call. ``code`` is IB's error code, None where there is none."""
+    """The gateway refused or failed one call.
+
+    ``code`` is IB's error code, None where there is none; ``retry_seconds`` is when trying again makes sense (clock
+    time), None where nobody knows; ``is_final`` says that asking again cannot help.
+    """
 
     exit_code = ExitCode.GATEWAY
 
     def __init__(
-        self, message: str, *, category: ErrorCategory = ErrorCategory.NETWORK, code: int | None = None
+        self,
+        message: str,
+        *,
+        category: ErrorCategory = ErrorCategory.NETWORK,
+        code: int | None = None,
+        retry_seconds: float | None = None,
+        is_final: bool = False,
     ) -> None:
         super().__init__(message)
         self.category = category
         self.code = code
+        self.retry_seconds = retry_seconds
+        self.is_final = is_final
 
 
 class GatewayUnavailable(GatewayError):

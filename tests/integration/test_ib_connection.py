@@ -12,7 +12,7 @@ import pytest
 
 from v6.clock import Clock
 from v6.core.ib_connection import IBConnectionManager
-from v6.core.session_state import GatewayNotice, SessionChanged, SessionState
+from v6.core.session_state import GatewayNotice, OutageEnded, SessionChanged, SessionState
 from v6.errors import ErrorCategory, GatewayError, GatewayUnavailable
 from v6.events import EventBus
 from v6.request_types.base import Completeness, Contract, MarketDataType
@@ -27,6 +27,7 @@ from v6.simulator.instruments import (
 )
 from v6.simulator.options import GatewayOptions
 from v6.simulator.server import SimulatedGateway
+from v6.simulator.wire import encode_frame, read_frame, read_handshake
 
 NOW = "2026-11-23T17:30:00Z"
 EXPIRY = date(2026, 12, 18)
@@ -332,13 +333,19 @@ async def test_positions_asked_for_twice_at_once_are_the_same(house: Gatehouse) 
     assert first == second
 
 
-async def test_a_client_id_in_use_is_told_at_once(house: Gatehouse) -> None:
+async def test_a_client_id_in_use_gives_way_to_the_next_of_the_pool(house: Gatehouse) -> None:
     async with house.session() as connection:
+        others = [house.connection(connection.port) for _ in range(3)]
+        for other in others:
+            await other.start()
+            assert other.state is SessionState.READY
         started = house.clock.monotonic()
-        with pytest.raises(GatewayUnavailable, match=r"client id 1 is in use.*V6_CLIENT_ID") as caught:
+        with pytest.raises(GatewayUnavailable, match=r"client ids 1 to 4 are in use.*V6_CLIENT_ID") as caught:
             await house.connection(connection.port).start()
         assert caught.value.code == 326
         assert house.clock.monotonic() - started < 5
+        for other in others:
+            await other.stop()
 
 
 async def test_nobody_listening_names_the_address_and_what_to_do(house: Gatehouse) -> None:
@@ -363,26 +370,94 @@ async def test_a_server_that_is_silent_is_given_up(house: Gatehouse) -> None:
             await connection.start()
 
 
-async def test_a_gateway_that_vanishes_fails_what_is_in_flight_and_is_found_again(house: Gatehouse) -> None:
+async def test_what_is_in_flight_when_a_gateway_vanishes_is_asked_again(house: Gatehouse) -> None:
     server = house.server()
     port = await server.start()
     connection = house.connection(port)
+    holes: list[OutageEnded] = []
+    house.events.subscribe(OutageEnded, holes.append)
     await connection.start()
     keeping = asyncio.create_task(connection.run())
-    endless = Completeness(required=frozenset({"model"}), wait_seconds=600)
-    quote = asyncio.create_task(connection.gateway(2, "r").quote(SPY, endless))
+    quote = asyncio.create_task(connection.gateway(2, "r").quote(SPY, BID_ASK))
     await house.clock.sleep(0.1)
     await server.stop()
-    with pytest.raises(GatewayError) as caught:
-        await quote
-    assert caught.value.category is ErrorCategory.SESSION
     await until(house.clock, connection, SessionState.DISCONNECTED)
     assert connection.admits("market_data") is not None
     again = house.server(port=port)
     await again.start()
-    await until(house.clock, connection, SessionState.READY)
+    assert (await quote).ask == pytest.approx(STOCK.con_id / 100 + 0.05)
     assert connection.admits("market_data") is None
-    assert (await connection.gateway(2, "r").quote(SPY, BID_ASK)).ask == pytest.approx(STOCK.con_id / 100 + 0.05)
+    assert [hole.issued_again for hole in holes] == [1]
+    assert holes[0].seconds > 0
     await connection.stop()
     await keeping
     await again.stop()
+
+
+async def test_calls_fail_at_once_when_the_session_is_stopped(house: Gatehouse) -> None:
+    async with house.session() as connection:
+        endless = Completeness(required=frozenset({"model"}), wait_seconds=600)
+        quote = asyncio.create_task(connection.gateway(2, "r").quote(SPY, endless))
+        await house.clock.sleep(0.1)
+        await connection.stop()
+        with pytest.raises(GatewayError) as caught:
+            await quote
+        assert caught.value.category is ErrorCategory.SESSION
+
+
+async def garbled(garbage: bytes) -> tuple[asyncio.Server, int]:
+    """A gateway that opens a session as it should and then sends ``garbage``."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_handshake(reader)
+        writer.write(encode_frame(["178", "20261123 17:30:00 UTC"]))
+        await read_frame(reader)
+        writer.write(encode_frame(["15", "1", "SIM000001"]) + encode_frame(["9", "1", "1"]))
+        await read_frame(reader)
+        writer.write(garbage)
+        while await reader.read(1000):
+            continue
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"HTTP/1.1 400 Bad Request",  # the length of a frame of a gigabyte
+        encode_frame(["4", "2", "not a number", "200", "text", ""]),
+        encode_frame(["10", "1"]),  # contract details without fields
+        encode_frame(["99999", "1", "2"]),
+        encode_frame([""]),
+    ],
+)
+async def test_garbage_ends_the_session_with_one_clear_reason(house: Gatehouse, garbage: bytes) -> None:
+    server, port = await garbled(garbage)
+    connection = house.connection(port)
+    reasons: list[str] = []
+    house.events.subscribe(
+        SessionChanged, lambda change: reasons.append(change.reason) if change.state == "disconnected" else None
+    )
+    await connection.start()
+    await until(house.clock, connection, SessionState.DISCONNECTED)
+    assert len(reasons) == 1
+    assert "the gateway sent" in reasons[0]
+    await connection.stop()
+    server.close()
+
+
+async def test_a_socket_that_is_open_on_one_side_only_is_noticed_within_ten_seconds(house: Gatehouse) -> None:
+    server, port = await garbled(b"")
+    connection = house.connection(port)
+    await connection.start()
+    keeping = asyncio.create_task(connection.run())
+    began = house.clock.machine_monotonic()
+    async with house.clock.timeout(15):
+        while SessionState.DISCONNECTED not in house.states:
+            await house.clock.sleep(0.01)
+    assert house.clock.machine_monotonic() - began < 10
+    await connection.stop()
+    await keeping
+    server.close()

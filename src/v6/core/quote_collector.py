@@ -73,9 +73,14 @@ class QuoteCollector:
         self._started_elapsed = clock.monotonic()
 
     @property
-    def has_failed(self) -> bool:
+    def is_refused(self) -> bool:
         """Whether the gateway refused the request: then nothing streams and there is nothing to cancel."""
         return self._failure is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that is required has come, be it as "there is none"."""
+        return self._has_answer_for(self._completeness.required)
 
     async def collect(self) -> Quote:
         """The quote, as complete as it got. Raises GatewayError when the request was refused."""

@@ -29,8 +29,9 @@ def outcome_of(
     category, message = category_of(error), message_of(error)
     code = getattr(error, "code", None)
     if category in WAITING or (isinstance(error, LakeError) and not isinstance(error, TableIncompatible)):
-        return SnoozeUntil(at=now + timedelta(seconds=SNOOZE_SECONDS), reason=message)
-    if category in HOPELESS or isinstance(error, TableIncompatible):
+        seconds = getattr(error, "retry_seconds", None) or SNOOZE_SECONDS
+        return SnoozeUntil(at=now + timedelta(seconds=seconds), reason=message)
+    if category in HOPELESS or isinstance(error, TableIncompatible) or getattr(error, "is_final", False):
         return FailedBecause(message=message, category=category, code=code)
     if attempt >= attempts:
         return FailedBecause(message=f"{message} (attempt {attempt} of {attempts})", category=category, code=code)

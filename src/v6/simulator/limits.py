@@ -19,11 +19,17 @@ class MessageRate:
     def __init__(self, *, limit: int, window_seconds: float = 1.0) -> None:
         self.limit = limit
         self.strikes = 0
+        self.largest = 0  # most messages of any sliding second, those that were rejected as well
         self._window = window_seconds
         self._times: deque[float] = deque()
+        self._arrivals: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
         """Count a message; False when it is one too many."""
+        self._arrivals.append(now)
+        while now - self._arrivals[0] >= 1.0:
+            self._arrivals.popleft()
+        self.largest = max(self.largest, len(self._arrivals))
         while self._times and now - self._times[0] >= self._window:
             self._times.popleft()
         if len(self._times) >= self.limit:

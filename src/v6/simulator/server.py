@@ -48,6 +48,7 @@ class SimulatedGateway:
             history_pacing=HistoryPacing(),
             open_history=set(),
             sessions={},
+            largest_seconds={},
             handlers=HANDLERS,
         )
         self._server: asyncio.Server | None = None
@@ -63,6 +64,11 @@ class SimulatedGateway:
     def lines_in_use(self) -> int:
         """Market-data lines that are taken."""
         return self._gateway.lines.in_use
+
+    @property
+    def largest_seconds(self) -> dict[int, int]:
+        """By client id: the most messages that it sent within any second."""
+        return dict(self._gateway.largest_seconds)
 
     async def start(self) -> int:
         """Listen; the port. Raises OSError when the port is taken or the journal cannot be written."""

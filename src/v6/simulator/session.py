@@ -63,6 +63,7 @@ class Gateway:
     history_pacing: HistoryPacing
     open_history: set[tuple[int, int]]  # client and request id
     sessions: dict[int, Session]  # by client id
+    largest_seconds: dict[int, int]  # by client id: most messages that any sliding second brought
     handlers: Mapping[int, Handler]
 
 
@@ -193,7 +194,10 @@ class Session:
 
     def _receive(self, fields: list[str]) -> bool:
         """Handle one message; False ends the session."""
-        if not self._rate.admit(self.clock.monotonic()):
+        is_admitted = self._rate.admit(self.clock.monotonic())
+        largest = self.gateway.largest_seconds
+        largest[self.client_id] = max(self._rate.largest, largest.get(self.client_id, 0))
+        if not is_admitted:
             limit = self._rate.limit
             text = (
                 f"Max rate of messages per second has been exceeded:max={limit} rec={limit + 1} ({self._rate.strikes})"

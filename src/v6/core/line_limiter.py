@@ -1,0 +1,94 @@
+"""Market-data lines and other places that are held for a while: how many are taken, and who waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+from v6.clock import Clock
+from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
+
+URGENT_SHARE = 25  # one place in so many is kept for priority 1: 4 lines of 100 leave 96 % for the rest
+
+
+class LineLimiter:
+    """At most ``lines`` different contracts streamed at once; the same contract counts once.
+
+    One in 25 is for priority 1 alone: it never waits until a slow quote gives up.
+    """
+
+    def __init__(self, *, lines: int, clock: Clock, reason: str = "market-data lines") -> None:
+        self.lines = lines
+        self.reason = reason
+        self._for_all = lines - lines // URGENT_SHARE
+        self._holders: dict[Hashable, int] = {}
+        self._queue = FairQueue(clock.monotonic)
+
+    @property
+    def in_use(self) -> int:
+        """Lines in use."""
+        return len(self._holders)
+
+    async def acquire(self, contract_key: Hashable, claimant: Claimant) -> None:
+        """Take a line for a contract, or share the one that it has; ``release`` it in any case."""
+        if contract_key not in self._holders:
+            ticket = self._queue.join(claimant)
+            try:
+                await self._wait_for_line(ticket, contract_key)
+                self._holders.setdefault(contract_key, 0)
+            finally:
+                self._queue.leave(ticket)
+        self._holders[contract_key] += 1
+
+    async def _wait_for_line(self, ticket: Ticket, contract_key: Hashable) -> None:
+        while not self._queue.is_first(ticket) or not self._has_room(contract_key, ticket.claimant):
+            ticket.woken.clear()
+            await ticket.woken.wait()
+
+    def _has_room(self, contract_key: Hashable, claimant: Claimant) -> bool:
+        limit = self.lines if claimant.is_urgent else self._for_all
+        return contract_key in self._holders or len(self._holders) < limit
+
+    def release(self, contract_key: Hashable) -> None:
+        """Give back one hold; the line is free when the last one went."""
+        self._holders[contract_key] -= 1
+        if not self._holders[contract_key]:
+            del self._holders[contract_key]
+        self._queue.wake_first()
+
+    @asynccontextmanager
+    async def line(self, contract_key: Hashable, claimant: Claimant) -> AsyncIterator[None]:
+        """Hold a line for a contract."""
+        await self.acquire(contract_key, claimant)
+        try:
+            yield
+        finally:
+            self.release(contract_key)
+
+    def waits(self) -> dict[str, Wait]:
+        """What waits for a line, by request."""
+        return self._queue.waits(self.reason)
+
+
+class SlotLimiter:
+    """At most ``slots`` at once: open historical requests, broad contract-details requests."""
+
+    def __init__(self, *, slots: int, clock: Clock, reason: str) -> None:
+        self.slots = slots
+        self.reason = reason
+        self._lines = LineLimiter(lines=slots, clock=clock, reason=reason)
+
+    @property
+    def in_use(self) -> int:
+        """Slots in use."""
+        return self._lines.in_use
+
+    @asynccontextmanager
+    async def slot(self, claimant: Claimant) -> AsyncIterator[None]:
+        """Hold one slot."""
+        async with self._lines.line(object(), claimant):
+            yield
+
+    def waits(self) -> dict[str, Wait]:
+        """What waits for a slot, by request."""
+        return self._lines.waits()
