@@ -66,8 +66,12 @@ class App:
     def connection(self) -> IBConnectionManager:
         """The one session with the gateway, not started."""
         from v6.core.ib_connection import IBConnectionManager
+        from v6.core.pacing_record import PacingRecord
+        from v6.core.worker_lock import lock_folder
+        from v6.data.worker_state import WORKER_STATE
 
         settings = self.settings
+        record = lock_folder(self.lake) / f"{settings.worker_name}.pacing"
         return IBConnectionManager(
             host=settings.gateway_host,
             port=settings.gateway_port,
@@ -78,6 +82,8 @@ class App:
             historical_slots=settings.open_historical,
             market_data_type=settings.market_data_type,
             connect_timeout_seconds=settings.connect_timeout_seconds,
+            region=settings.gateway_region,
+            record=PacingRecord(record, is_new_lake=not self.lake.exists(WORKER_STATE.name)),
         )
 
     def worker(self, queue: IBRequestQueue) -> UnifiedQueueWorker:

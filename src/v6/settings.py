@@ -80,6 +80,9 @@ class Settings(BaseModel):
     market_data_type: int = Field(
         default=1, ge=1, le=4, description="asked from the gateway: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen"
     )
+    gateway_region: Literal["america", "europe", "asia"] = Field(
+        default="america", description="whose planned resets apply to the gateway: america, europe or asia"
+    )
     open_historical: int = Field(default=50, ge=1, le=50, description="historical requests open at once")
     connect_timeout_seconds: float = Field(
         default=10.0, gt=0, le=600, description="how long the gateway may take to answer"
