@@ -57,7 +57,7 @@ async def test_a_frame_without_its_last_nul_is_refused(body: bytes) -> None:
     [(b"v157..178", (157, 178)), (b"v100..222 +PACEAPI", (100, 222)), (b"v157", (157, 157))],
 )
 async def test_the_handshake_names_the_clients_versions(text: bytes, versions: tuple[int, int]) -> None:
-    assert await read_handshake(_reader(b"API\0" + struct.pack(">I", len(text)) + text)) == versions
+    assert (await read_handshake(_reader(b"API\0" + struct.pack(">I", len(text)) + text)))[:2] == versions
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n", b"API\0" + struct.pack(">I", 5) + b"vx..y"])

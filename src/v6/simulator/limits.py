@@ -30,13 +30,30 @@ class MessageRate:
         while now - self._arrivals[0] >= 1.0:
             self._arrivals.popleft()
         self.largest = max(self.largest, len(self._arrivals))
-        while self._times and now - self._times[0] >= self._window:
-            self._times.popleft()
+        self._forget(now)
         if len(self._times) >= self.limit:
             self.strikes += 1
             return False
         self._times.append(now)
         return True
+
+    def seconds_until_free(self, now: float) -> float:
+        """How long a message has to wait to be within the limit; 0 when it need not."""
+        self._forget(now)
+        over = len(self._times) - self.limit
+        return 0.0 if over < 0 else self._times[over] + self._window - now
+
+    def _forget(self, now: float) -> None:
+        while self._times and now - self._times[0] >= self._window:
+            self._times.popleft()
+
+
+class Traffic:
+    """What all clients together have sent and were refused."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.errors: Counter[int] = Counter()  # errors sent, by code
 
 
 class MarketDataLines:

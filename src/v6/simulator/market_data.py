@@ -9,11 +9,11 @@ from datetime import timedelta
 from itertools import pairwise
 
 from v6.simulator.instruments import ContractQuery, Instrument, Snapshot
-from v6.simulator.session import Handler, RequestRefused, Session
+from v6.simulator.session import QUOTE, Handler, RequestRefused, Session
 from v6.simulator.ticks import GENERIC_TICKS, Part, Tick, generic_parts, quote_parts
 from v6.simulator.wire import FieldReader
 
-KIND = "market data"
+KIND = QUOTE
 VOLATILITY_DAYS = 30
 DELAY = timedelta(minutes=15)
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
@@ -115,6 +115,7 @@ class _Quote:
         self._instrument = instrument
         self._draw = session.draw(request.req_id, str(instrument.con_id))
         self._sent: dict[str, tuple[Tick, ...]] = {}
+        self._resumed = session.gateway.faults.outages.resumed
 
     async def run(self) -> None:
         """All parts of the quote, staggered; then the snapshot's end, or updates until the task is cancelled."""
@@ -195,9 +196,17 @@ class _Quote:
         """What changed, every few seconds, until the client cancels."""
         while True:
             await self._session.delay(self._draw, self._session.options.update_interval_seconds)
+            self._forget_after_outage()
             for part in self._parts(delivered=delivered, delayed=delayed):
                 if self._sent.get(part.name) != part.ticks:
                     self._send(part)
+
+    def _forget_after_outage(self) -> None:
+        """What was sent while data did not come has to be sent again."""
+        resumed = self._session.gateway.faults.outages.resumed
+        if resumed != self._resumed:
+            self._resumed = resumed
+            self._sent.clear()
 
     def _send(self, part: Part) -> None:
         self._sent[part.name] = part.ticks

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from v6.simulator.fault_script import FaultScript
 
 Range = tuple[float, float]
 """Smallest and largest seconds of a delay; the delay is drawn uniformly between them, seeded by request."""
@@ -19,6 +22,7 @@ class GatewayOptions:
     message_limit: int | None = None  # messages a second; None: half the lines, as the gateway has it
     max_clients: int = 32
     open_history_requests: int = 50
+    over_limit: Literal["reject", "queue"] = "reject"  # a message above the limit: error 100, or a wait
     message_strikes: int = 3  # rejected messages until the session is closed
     # The server counts messages when it reads them, so a client's even spacing arrives a little compressed.
     message_jitter_machine_seconds: float = 0.05
@@ -30,6 +34,8 @@ class GatewayOptions:
     not_subscribed: frozenset[str] = field(default_factory=frozenset)  # symbols without live data: 354, or delayed
     without_delayed: frozenset[str] = field(default_factory=frozenset)  # symbols without delayed data as well: 10168
     journal: Path | None = None
+    faults: FaultScript = field(default_factory=FaultScript)
+    control_port: int | None = None  # faults can be ordered here, on 127.0.0.1; 0 takes a free one
 
     def __post_init__(self) -> None:
         if not self.account.startswith("SIM"):

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from v6.simulator.bar_requests import what_to_show
 from v6.simulator.instruments import ContractQuery, Instrument
-from v6.simulator.session import Handler, RequestRefused, Session
+from v6.simulator.session import REAL_TIME_BARS, Handler, RequestRefused, Session
 from v6.simulator.wire import FieldReader
 
-KIND = "real-time bars"
+KIND = REAL_TIME_BARS
 BAR = timedelta(seconds=5)
 
 

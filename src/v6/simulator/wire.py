@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from v6.simulator.instruments import ContractQuery, Instrument
@@ -71,8 +72,16 @@ async def read_frame(reader: asyncio.StreamReader) -> list[str]:
     return body[:-1].decode("utf-8", errors="backslashreplace").split("\0")
 
 
-async def read_handshake(reader: asyncio.StreamReader) -> tuple[int, int]:
-    """The versions the client offers: lowest and highest.
+class Handshake(NamedTuple):
+    """How a client begins: the versions it speaks, and whether it asks to be slowed down rather than refused."""
+
+    lowest: int
+    highest: int
+    asks_for_pace: bool = False
+
+
+async def read_handshake(reader: asyncio.StreamReader) -> Handshake:
+    """What the client offers.
 
     Raises:
         WireError: this is not a client of the gateway.
@@ -86,7 +95,7 @@ async def read_handshake(reader: asyncio.StreamReader) -> tuple[int, int]:
     text = (await reader.readexactly(length)).decode("ascii", errors="replace")
     lowest, _, highest = text.split(" ")[0].rstrip("\0").removeprefix("v").partition("..")
     try:
-        return int(lowest), int(highest or lowest)
+        return Handshake(int(lowest), int(highest or lowest), asks_for_pace="+PACEAPI" in text)
     except ValueError as error:
         raise WireError(f"the versions {text!r} cannot be read") from error
 
