@@ -1,29 +1,58 @@
-"""``v6 gateway``: the simulated gateway in the foreground."""
+"""``v6 gateway``: the simulated gateway in the foreground, and faults for one that runs."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
+from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from v6.app import App
 from v6.clock import Clock, parse_utc
 from v6.commands.command import Call, command
-from v6.errors import SettingsError
+from v6.errors import ExitCode, GatewayUnavailable, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from v6.simulator.fault_script import FaultScript
     from v6.simulator.instruments import MarketSource
     from v6.simulator.server import SimulatedGateway
 
 LAST_SESSION = "last-session"
+CONTROL_SECONDS = 10.0
+
+
+class OverLimit(StrEnum):
+    """What becomes of a message above the limit."""
+
+    REJECT = "reject"
+    QUEUE = "queue"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="gateway")(command(gateway))
+    """Add the commands."""
+    group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+    group.callback(help=gateway.__doc__)(unless_followed(command(gateway)))
+    group.command(name="fault")(command(fault))
+    app.add_typer(group, name="gateway")
+
+
+def unless_followed(run: Callable[..., int]) -> Callable[..., int]:
+    """A group's own command, which does nothing when a command of the group follows."""
+
+    @functools.wraps(run)
+    def own(context: typer.Context, **values: Any) -> int:
+        code = ExitCode.OK if context.invoked_subcommand else run(context, **values)
+        if code:
+            raise typer.Exit(code)
+        return code
+
+    return own
 
 
 async def gateway(
@@ -48,6 +77,13 @@ async def gateway(
     journal: Annotated[
         Path | None, typer.Option(help="write what it serves to this file, one JSON object a line")
     ] = None,
+    faults: Annotated[Path | None, typer.Option(help="a fault script: what fails, and when")] = None,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="take orders for faults here, on 127.0.0.1; 0 takes a free one")
+    ] = None,
+    over_limit: Annotated[
+        OverLimit, typer.Option(help="a message above the limit: reject it (error 100), or queue it")
+    ] = OverLimit.REJECT,
 ) -> None:
     """Run the simulated gateway until it is stopped. Prints one line when it listens."""
     app = App(call.settings)
@@ -64,6 +100,9 @@ async def gateway(
         account=account,
         not_subscribed=frozenset(not_subscribed or ()),
         journal=journal,
+        faults=_script(faults),
+        control_port=control_port,
+        over_limit=over_limit.value,
     )
     await _serve(call, served, clock)
 
@@ -74,21 +113,38 @@ async def _serve(call: Call, served: SimulatedGateway, clock: Clock) -> None:
     stopped = asyncio.Event()
     with stop_on_signals(stopped.set):
         await start(served)
-        if call.out.as_json:
-            call.out.json(
-                {
-                    "host": served.host,
-                    "port": served.port,
-                    "clock": str(clock.setting),
-                    "account": served.options.account,
-                }
-            )
-        else:
-            call.out.line(f"listening on {served.host}:{served.port} with V6_CLOCK={clock.setting}")
+        _announce(call, served, clock)
         try:
             await stopped.wait()
         finally:
+            seen = served.status()
             await served.stop()
+        if not call.out.as_json:
+            call.out.line(
+                f"served {seen['messages']:,} messages; the largest window was {seen['largest_window']} in a second"
+                f" of at most {seen['messages_per_second']}; errors sent: {seen['errors'] or 'none'}"
+            )
+
+
+def _announce(call: Call, served: SimulatedGateway, clock: Clock) -> None:
+    where = {"host": served.host, "port": served.port, "clock": str(clock.setting), "account": served.options.account}
+    control = {} if served.control_port is None else {"control_port": served.control_port}
+    if call.out.as_json:
+        call.out.json({**where, **control})
+        return
+    text = f"listening on {served.host}:{served.port} with V6_CLOCK={clock.setting}"
+    call.out.line(f"{text}, faults on port {served.control_port}" if control else text)
+
+
+def _script(path: Path | None) -> FaultScript:
+    from v6.simulator.fault_script import FaultScript, FaultScriptError, load_fault_script
+
+    if path is None:
+        return FaultScript()
+    try:
+        return load_fault_script(path)
+    except FaultScriptError as error:
+        raise SettingsError(str(error)) from error
 
 
 async def start(served: SimulatedGateway) -> None:
@@ -115,3 +171,44 @@ def _clock_text(now: str, market: MarketSource, clock: Clock) -> str:
     except ValueError as error:
         text = f"--now is wrong ({now!r}): write an instant such as 2026-11-23T17:30:00Z, or {LAST_SESSION}"
         raise SettingsError(text) from error
+
+
+async def fault(
+    call: Call,
+    *,
+    order: Annotated[
+        list[str],
+        typer.Argument(metavar="FAULT [NAME=VALUE]...", help="such as restart seconds=5; or status, or clear"),
+    ],
+    control_port: Annotated[int, typer.Option(min=1, max=65535, help="where the gateway takes orders")],
+) -> None:
+    """Make a running simulated gateway fail, ask for its status, or clear its faults."""
+    answer = await _ordered(control_port, _as_order(order))
+    if not answer.pop("ok"):
+        raise UsageError(f"the gateway refused {order[0]}: {answer['error']}")
+    call.out.json(answer)
+
+
+def _as_order(words: list[str]) -> dict[str, str]:
+    if words in (["status"], ["clear"]):
+        return {"command": words[0]}
+    pairs = [word.partition("=") for word in words[1:]]
+    wrong = next((word for word, (_, equals, _) in zip(words[1:], pairs, strict=True) if not equals), None)
+    if wrong is not None:
+        raise UsageError(f"{wrong!r} is no NAME=VALUE: write such as seconds=5")
+    return {"do": words[0], **{name: value for name, _, value in pairs}}
+
+
+async def _ordered(port: int, order: dict[str, str]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(CONTROL_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(json.dumps(order).encode() + b"\n")
+                answer: dict[str, Any] = json.loads(await reader.readline())
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError) as error:
+        text = f"no simulated gateway takes orders on 127.0.0.1:{port}: start one with --control-port {port}"
+        raise GatewayUnavailable(text) from error
+    return answer

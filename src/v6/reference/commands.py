@@ -44,6 +44,8 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     if not children:
         yield name, command
         return
+    if command.invoke_without_command:
+        yield name, command
     for child, inner in children.items():
         yield from _leaves(f"{name} {child}", inner)
 

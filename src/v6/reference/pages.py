@@ -8,12 +8,14 @@ from pathlib import Path
 from v6.data import describe as tables
 from v6.reference.commands import describe_commands
 from v6.reference.events import describe_events
+from v6.reference.faults import describe_faults
 from v6.reference.request_types import describe_request_types
 
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "cli.md": ("commands", describe_commands),
     "events.md": ("events", describe_events),
     "request-types.md": ("request types", describe_request_types),
+    "simulated-gateway.md": ("faults", describe_faults),
 }
 
 

@@ -43,7 +43,7 @@ def read_fault_script(content: str, name: str) -> FaultScript:
     try:
         written = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
-        raise FaultScriptError(f"{name}: {_with_line(str(error))}") from error
+        raise FaultScriptError(f"{name}:{_located(str(error), len(content.splitlines()))}") from error
     lines = content.splitlines()
     for key in written:
         if key not in ("seed", "fault"):
@@ -78,10 +78,9 @@ def _key_line(lines: list[str], start: int, key: str) -> int:
     return start + 1
 
 
-def _with_line(message: str) -> str:
+def _located(message: str, last_line: int) -> str:
     """``… (at line 3, column 5)`` as ``3: …``."""
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", message)
     if found is None:
-        return message
-    text = message.replace(found.group(0), "")
-    return f"{found.group(1)}: {text}" if found.group(1) else text
+        return f" {message}"
+    return f"{found.group(1) or last_line}: {message.replace(found.group(0), '')}"

@@ -108,7 +108,7 @@ class FaultsInForce:
         await self._clock.sleep((armed.begins - self._clock.now()).total_seconds())
         armed.struck += 1
         fits = armed.fault.client
-        await self._strike(armed, [one for one in self._host.open_sessions() if fits in (None, one.client_id)])
+        self._strike(armed, [one for one in self._host.open_sessions() if fits in (None, one.client_id)])
 
     # --- what the sessions ask ---
 
@@ -168,7 +168,7 @@ class FaultsInForce:
                 is_served = self._strike_request(armed, session, request) and is_served
             else:
                 is_served = False
-                self._spawn(self._strike(armed, [session]))
+                self._strike(armed, [session])
         return is_served
 
     def _strike_request(self, armed: ArmedFault, session: Session, request: RequestSeen) -> bool:
@@ -214,7 +214,7 @@ class FaultsInForce:
 
     # --- striking ---
 
-    async def _strike(self, armed: ArmedFault, sessions: Sequence[Session]) -> None:
+    def _strike(self, armed: ArmedFault, sessions: Sequence[Session]) -> None:
         fault = armed.fault
         if fault.kind.scope is Scope.SESSION:
             for session in sessions:
@@ -224,7 +224,7 @@ class FaultsInForce:
         elif fault.do == "position":
             self._market.hold(fault, self._clock.now())
         else:
-            await _GATEWAY_STRIKES[fault.do](self, fault)
+            self._spawn(_GATEWAY_STRIKES[fault.do](self, fault))
 
     def _tell(self, code: int, text: str = "") -> None:
         for session in self._host.open_sessions():
