@@ -43,8 +43,11 @@ scheduler: setup ## run the scheduler in the foreground
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway
 
-bench: setup ## measure the queue; docs/benchmarks.md has the figures
+bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md has the figures
 	$(BIN)/python bench/bench_queue.py
+	$(BIN)/python bench/bench_append.py
+	$(BIN)/python bench/bench_partitions.py
+	$(BIN)/python bench/bench_demo.py
 
 clean: ## remove the virtual environment and caches; the lake stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

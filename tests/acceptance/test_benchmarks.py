@@ -1,0 +1,52 @@
+"""The benchmarks' short forms: each runs to its end and closes with one JSON object."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def last_line(script: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / "bench" / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def test_the_queue_between_two_workers_and_a_producer() -> None:
+    figures = last_line("bench_queue.py", "--finished", "3000", "--requests", "1500", "--batches", "5")
+    assert figures["enqueue_100000_seconds"] < 30
+    assert figures["empty"]["idle_poll_cpu"] < 5
+    assert figures["finished_3000"]["idle_poll_cpu"] < 5
+    rivals = figures["rivals"]
+    assert rivals["claimed"] >= 1500
+    assert rivals["claimed_twice"] == 0
+    assert rivals["smaller_share"] > 0.1
+    assert rivals["produced_meanwhile"] > 0
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("bench_append.py", ["--batches", "2"]),
+        ("bench_partitions.py", ["--rows", "5400", "--days", "1", "--only", "date"]),
+    ],
+)
+def test_a_short_form_ends_with_one_json_object(script: str, arguments: list[str]) -> None:
+    assert last_line(script, *arguments)["benchmark"]
+
+
+def test_every_benchmark_is_in_make_bench_and_in_the_docs() -> None:
+    scripts = {path.name for path in (ROOT / "bench").glob("bench_*.py")}
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nbench:")[2].partition("\n\n")[0]
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    assert {name for name in scripts if name in recipe} == scripts
+    assert {name for name in scripts if name in page} == scripts
