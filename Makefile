@@ -3,9 +3,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= python3
+# There while systemd is process 1.
+SYSTEMD ?= /run/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench clean
+.PHONY: help setup demo test check fix worker scheduler gateway bench clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,13 @@ worker: setup ## run the worker in the foreground
 
 scheduler: setup ## run the scheduler in the foreground
 	$(BIN)/v6 scheduler
+
+up: setup ## run scheduler and worker as one process tree (ARGS=--simulated: the gateway too)
+	$(BIN)/v6 up $(ARGS)
+
+daemon: setup ## run the worker as a service of this user, by systemd
+	@test -d $(SYSTEMD) || { echo "systemd does not run here: start the worker in the foreground with \`make worker\`"; exit 1; }
+	systemd-run --user --collect --unit=v6-worker --working-directory=$(CURDIR) --property=Restart=on-failure --property=RestartSec=5 --property=TimeoutStopSec=60 $(abspath $(BIN))/v6 worker
 
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway

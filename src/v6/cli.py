@@ -19,7 +19,10 @@ from v6.commands.output import error_line
 from v6.errors import ExitCode, V6Error
 
 # The modules of v6.commands; each function in a module's COMMANDS is one command.
-MODULES = ("gateway", "worker", "submit", "status", "requests", "tables", "settings", "schedule", "scheduler", "demo")
+MODULES = (
+    *("gateway", "worker", "scheduler", "up"),
+    *("submit", "status", "requests", "tables", "settings", "schedule", "demo"),
+)
 
 
 def main() -> None:

@@ -1,0 +1,94 @@
+"""``v6 up``: scheduler, worker and, when it is simulated, the gateway, as one process tree."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v6.app import App
+from v6.clock import ClockSetting, parse_utc
+from v6.commands.command import Call, command
+from v6.commands.gateway import LAST_SESSION, middle_of_last_session
+from v6.errors import SettingsError
+from v6.settings import CONFIG_VARIABLE, PREFIX, Settings, as_environment
+
+if TYPE_CHECKING:
+    from v6.supervisor.daemon import Daemon
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="up")(command(up))
+
+
+async def up(
+    call: Call,
+    *,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="run the simulated gateway too, on --gateway-port")
+    ] = False,
+    now: Annotated[
+        str | None,
+        typer.Option(metavar="INSTANT", help="with --simulated, everybody's now: an ISO 8601 instant, or last-session"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="with --simulated, the market's seed")] = 0,
+) -> None:
+    """Run scheduler and worker until stopped, each as a process that is started again when it falls.
+
+    SIGTERM or Ctrl-C ends them in order. When this process dies, they end too.
+    """
+    from v6.core.shutdown import stop_on_signals
+    from v6.supervisor.supervisor import Supervisor
+
+    if now is not None and not simulated:
+        raise SettingsError("--now is for --simulated: a real gateway lives in the machine's time")
+    app = App(call.settings)
+    app.lake.check_usable()
+    clock = call.settings.clock if now is None else str(ClockSetting.parse(_origin(app, now, seed)))
+    settings = call.settings.model_copy(update={"clock": clock})
+    supervisor = Supervisor(list(_daemons(app, settings, simulated=simulated, seed=seed)))
+    with stop_on_signals(supervisor.stop):
+        await supervisor.run()
+
+
+def _origin(app: App, now: str, seed: int) -> str:
+    if now == LAST_SESSION:
+        return middle_of_last_session(app.market(seed), app.clock.now()).isoformat()
+    try:
+        return parse_utc(now).isoformat()
+    except ValueError as error:
+        text = f"--now is wrong ({now!r}): write an instant such as 2026-11-23T17:30:00Z, or {LAST_SESSION}"
+        raise SettingsError(text) from error
+
+
+def _daemons(app: App, settings: Settings, *, simulated: bool, seed: int) -> Iterator[Daemon]:
+    """In the order in which they depend on each other."""
+    if simulated:
+        app.market(seed)  # says at once when the package was installed without it
+        yield _daemon(app, settings, "gateway", "--json", "--seed", str(seed))
+    yield _daemon(app, settings, "worker")
+    yield _daemon(app, settings, "scheduler")
+
+
+def _daemon(app: App, settings: Settings, name: str, *arguments: str) -> Daemon:
+    from v6.supervisor.daemon import Daemon
+
+    bare = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX) or key == CONFIG_VARIABLE}
+    return Daemon(
+        name=name,
+        program=[sys.executable, "-m", "v6", name, *arguments],
+        environment={**bare, **as_environment(settings)},
+        clock=app.clock,
+        events=app.events,
+        say=lambda line: print_line(name, line),
+        announces=name == "gateway",
+    )
+
+
+def print_line(name: str, line: str) -> None:
+    """A daemon's log line behind its name, on stderr."""
+    sys.stderr.write(f"{name:<9} | {line}\n")

@@ -1,0 +1,1 @@
+"""Runs the daemons as one process tree: each is a process of its own, started again when it falls."""
