@@ -60,6 +60,18 @@ def command(function: Callable[..., Any]) -> Callable[..., int]:
     return run
 
 
+def group(text: str) -> typer.Typer:
+    """A group of commands that takes the settings and ``--json`` after its name as well."""
+
+    def run(context: typer.Context, **values: Any) -> None:
+        context.find_root().obj = {**(context.find_root().obj or {}), **take_globals(values)}
+
+    declare(run, global_parameters())
+    made = typer.Typer(help=text)
+    made.callback()(run)
+    return made
+
+
 def declare(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
     """Give a function that takes ``**values`` the parameters that typer shall offer, after the context."""
     keyword = inspect.Parameter.KEYWORD_ONLY

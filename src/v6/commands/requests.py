@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from v6.app import App
-from v6.commands.command import Call, command
+from v6.commands.command import Call, command, group
 from v6.commands.submit import summary
 from v6.errors import RequestError
 
@@ -26,12 +26,12 @@ RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="as `v6 sub
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=False, help="List, show, cancel and replay requests.")
-    group.command(name="list")(command(list_requests))
-    group.command(name="show")(command(show))
-    group.command(name="cancel")(command(cancel))
-    group.command(name="retry")(command(retry))
-    app.add_typer(group, name="requests")
+    commands = group("List, show, cancel and replay requests.")
+    commands.command(name="list")(command(list_requests))
+    commands.command(name="show")(command(show))
+    commands.command(name="cancel")(command(cancel))
+    commands.command(name="retry")(command(retry))
+    app.add_typer(commands, name="requests")
 
 
 def _statuses(incomplete: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from v6.app import App
-from v6.commands.command import Call, command
+from v6.commands.command import Call, command, group
 from v6.errors import RequestError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LISTED = ("id", "request type", "symbols", "trigger", "calendar", "next slot (UT
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=False, help="List, explain, pause, resume, run and backfill schedules.")
+    commands = group("List, explain, pause, resume, run and backfill schedules.")
     for name, function in (
         ("list", list_schedules),
         ("explain", explain),
@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
         ("resume", resume),
         ("run", run_now),
     ):
-        group.command(name=name)(command(function))
-    app.add_typer(group, name="schedule")
+        commands.command(name=name)(command(function))
+    app.add_typer(commands, name="schedule")
 
 
 def list_schedules(call: Call) -> None:
