@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -15,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from v6.commands.command import command, declare, global_parameters, take_globals
-from v6.commands.output import error_line
+from v6.commands.output import error_line, forget_reader
 from v6.errors import ExitCode, V6Error
 
 # The modules of v6.commands; each function in a module's COMMANDS is one command.
@@ -45,8 +44,7 @@ def run(arguments: Sequence[str], app: typer.Typer | None = None, *, name: str =
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its exit
-        return ExitCode.OK
+        return forget_reader()
     except TyperException as error:
         help_line = "`v6 --help` and `v6 COMMAND --help` show" if app is None else f"`{name} --help` shows"
         error_line(f"{error.format_message().rstrip('.')}: {help_line} what there is")

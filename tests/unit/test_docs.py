@@ -128,6 +128,6 @@ def test_every_page_is_in_the_index() -> None:
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_commands_in_the_pages_exist(path: Path) -> None:
     known = [name for name, _ in commands()]
-    text = path.read_text(encoding="utf-8")
-    written = [line for line in re.findall(r"^(?:\$ )?(v6 [a-z].*)$", text, re.MULTILINE) if "[OPTIONS]" not in line]
+    blocks = re.findall(r"^```\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    written = re.findall(r"^(?:\$ |\.venv/bin/)?(v6 [a-z].*)$", "".join(blocks), re.MULTILINE)
     assert [line for line in written if not any(f"{line} ".startswith(f"{name} ") for name in known)] == []

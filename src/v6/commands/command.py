@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from v6.commands.output import Output
+from v6.commands.output import Output, forget_reader
 from v6.errors import ExitCode, V6Error
 from v6.settings import Settings, SettingsInForce, load_settings
 
@@ -50,6 +50,8 @@ def command(function: Callable[..., Any]) -> Callable[..., int]:
         try:
             result = function(call, **values)
             code = asyncio.run(result) if inspect.iscoroutine(result) else result
+        except BrokenPipeError:  # here, for typer would make exit code 1 of it
+            return int(forget_reader())
         except Exception as error:
             if call.settings.log_level == "debug" and not isinstance(error, V6Error):
                 traceback.print_exc(file=sys.stderr)

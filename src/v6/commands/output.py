@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+
+from v6.errors import ExitCode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +53,12 @@ class Output:
 def error_line(message: str) -> None:
     """Exactly one line on stderr."""
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
+
+
+def forget_reader() -> ExitCode:
+    """Whoever read stdout has gone away, as `head` does: that is no error, and nothing more is written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its exit
+    return ExitCode.OK
 
 
 def cell(value: Any) -> str:
