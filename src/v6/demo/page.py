@@ -17,6 +17,7 @@ from v6.demo.plan import DAILY, FUTURES, STOCKS
 from v6.errors import SettingsError
 
 WIDTH, HEIGHT = 760, 260
+STYLE = "<style>body { margin: 24px; font-family: system-ui, sans-serif; }</style>"
 UP, DOWN = "#1a7f37", "#b42318"
 
 
@@ -36,9 +37,14 @@ def write_page(lake: Lake, path: Path, *, as_of: datetime) -> None:
     with alt.data_transformers.enable("default", max_rows=None):
         charts = [_candles(alt, lake, symbol) for symbol in STOCKS] + [_smiles(alt, lake), _futures(alt, lake)]
         title = f"v6: market data as collected, {as_of:%Y-%m-%d %H:%M} UTC (simulated)"
-        page: str = alt.vconcat(*charts, title=title).to_html(inline=True)
+        # Each chart has its own colours, so that the legend stands beside the chart it belongs to.
+        stack = alt.vconcat(*charts, title=alt.TitleParams(title, fontSize=18, anchor="start", offset=16), spacing=28)
+        page: str = stack.resolve_scale(color="independent", shape="independent").to_html(
+            inline=True, embed_options={"actions": False}
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.replace("<html>", '<html lang="en">', 1), encoding="utf-8")
+    head = f'<html lang="en"><head><title>{title}</title>{STYLE}'
+    path.write_text(page.replace("<html>\n<head>", head, 1), encoding="utf-8")
 
 
 def _candles(alt: Any, lake: Lake, symbol: str) -> Any:
@@ -46,7 +52,8 @@ def _candles(alt: Any, lake: Lake, symbol: str) -> Any:
     bars = table.current(symbol=symbol, bar_size=DAILY["bar_size"]).select("timestamp", "open", "high", "low", "close")
     frame = bars.collect()
     base = alt.Chart(frame).encode(
-        x=alt.X("timestamp:T", title=None),
+        x=alt.X("timestamp:T", title=None, axis=alt.Axis(format="%b %Y")),
+        tooltip=[alt.Tooltip("timestamp:T", title="date"), "open:Q", "high:Q", "low:Q", "close:Q"],
         color=alt.condition("datum.open <= datum.close", alt.value(UP), alt.value(DOWN)),
     )
     scale = alt.Scale(zero=False)
@@ -77,11 +84,13 @@ def _futures(alt: Any, lake: Lake) -> Any:
     table = FuturesSnapshotsTable(lake)
     rows = pl.concat([table.latest(symbol).collect() for symbol in FUTURES])
     changes = ["change_1h", "change_4h", "change_overnight", "change_daily"]
-    frame = rows.select("symbol", *changes).unpivot(changes, index="symbol", variable_name="since", value_name="change")
+    month = pl.format("{} {}: {}", "symbol", pl.col("expiry").dt.to_string("%b %Y"), "last").alias("future")
+    front = rows.filter("is_front_month").select(month, *changes)
+    frame = front.unpivot(changes, index="future", variable_name="since", value_name="change")
     chart = alt.Chart(frame.with_columns(pl.col("since").str.strip_prefix("change_"))).mark_bar()
     return chart.encode(
         x=alt.X("change:Q", axis=alt.Axis(format="+.2%"), title="change"),
         y=alt.Y("since:N", sort=["1h", "4h", "overnight", "daily"], title=None),
-        row=alt.Row("symbol:N", title="front month"),
+        row=alt.Row("future:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelOrient="top")),
         color=alt.condition("datum.change >= 0", alt.value(UP), alt.value(DOWN)),
-    ).properties(width=WIDTH, height=90, title="Futures")
+    ).properties(width=WIDTH, height=80, title="Futures: front month, last price and how it has changed")
