@@ -49,8 +49,8 @@ def produce(lake: str, count: int) -> list[str]:
     return asyncio.run(run())
 
 
-def insert_same(lake: str, key: str, speed: float = 1.0) -> str:
-    return asyncio.run(queue(lake, clock=Clock()).insert(request_type="t", symbol="SPY", idempotency_key=key))
+def insert_same(lake: str, key: str, clock: str = "") -> str:
+    return asyncio.run(queue(lake, clock=Clock(clock)).insert(request_type="t", symbol="SPY", idempotency_key=key))
 
 
 def cancel_each(lake: str, ids: list[str]) -> list[str]:
@@ -66,9 +66,9 @@ def cancel_each(lake: str, ids: list[str]) -> list[str]:
     return asyncio.run(run())
 
 
-def claim_all(lake: str) -> list[str]:
+def claim_all(lake: str, worker: str = "worker") -> list[str]:
     async def run() -> list[str]:
-        q, claimed = queue(lake, "worker"), list[str]()
+        q, claimed = queue(lake, worker), list[str]()
         while batch := await q.claim(2):
             claimed += [r.request_id for r in batch]
         return claimed
@@ -98,18 +98,37 @@ def test_one_key_from_four_processes_runs_once_in_its_lifetime_and_anew_after_it
     lake = str(tmp_path)
     everyone = [(insert_same, (lake, "k"))] * 4
 
-    async def run_all() -> list[str]:
+    async def claim() -> list[str]:
         q = queue(lake, "worker")
-        claimed = await q.claim(50)
-        await q.settle({r.request_id: Done() for r in claimed})
-        return [r.request_id for r in claimed]
+        return [r.request_id for r in await q.claim(50)]
+
+    async def settle(request_id: str) -> None:
+        q = queue(lake, "worker")
+        await q.settle({request_id: Done()})
 
     before = spawn(everyone)
     assert len(set(before)) == 1
-    assert asyncio.run(run_all()) == [before[0]]
-    assert set(spawn(everyone)) == set(before)
-    assert asyncio.run(run_all()) == []
-    later = Clock(machine=lambda: Clock().now().timestamp() + timedelta(minutes=11).total_seconds())
-    again = asyncio.run(queue(lake, clock=later).insert(request_type="t", symbol="SPY", idempotency_key="k"))
-    assert again not in before
-    assert asyncio.run(run_all()) == [again]
+    assert asyncio.run(claim()) == [before[0]]
+    assert set(spawn(everyone)) == set(before)  # while it runs
+    assert asyncio.run(claim()) == []
+    asyncio.run(settle(before[0]))
+    assert set(spawn(everyone)) == set(before)  # within its lifetime
+    assert asyncio.run(claim()) == []
+    later = Clock(machine=lambda: Clock().now().timestamp() + timedelta(minutes=11).total_seconds()).now().isoformat()
+    after = spawn([(insert_same, (lake, "k", later))] * 4)
+    assert len(set(after)) == 1
+    assert set(after).isdisjoint(before)
+    assert asyncio.run(claim()) == [after[0]]
+    rows = queue(lake).requests().collect()
+    assert Counter(rows["status"]) == Counter(["SUCCESS", "PROCESSING"])
+
+
+def test_cancels_from_two_processes_beside_two_claimers_let_exactly_one_win(tmp_path: Path) -> None:
+    lake = str(tmp_path)
+    ids = asyncio.run(queue(lake).insert_many([NewRequest(request_type="t", symbol="SPY") for _ in range(60)]))
+    halves = [(cancel_each, (lake, ids[::-2])), (cancel_each, (lake, ids[::-3]))]
+    results = spawn([*halves, (claim_all, (lake,)), (claim_all, (lake, "rival"))])
+    assert Counter(request_id for won in results for request_id in won) == Counter(ids)
+    rows = queue(lake).lake.scan(REQUESTS).select("request_id", "revision").collect()
+    assert rows.is_unique().all()
+    assert rows.height == 2 * len(ids)
