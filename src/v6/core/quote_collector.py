@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from v6.clock import Clock
-from v6.errors import GatewayError
+from v6.errors import ErrorCategory, GatewayError
 from v6.request_types.base import Completeness, Contract, Greeks, MarketDataType, Quote
 
 # IB's tick types; the second of a pair is the delayed one.
@@ -74,8 +74,13 @@ class QuoteCollector:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the gateway refused the request: then nothing streams and there is nothing to cancel."""
-        return self._failure is not None
+        """Whether the gateway refused the request: then nothing streams and there is nothing to cancel.
+
+        A competing session only takes the data away: the subscription may stay, and with it its line.
+        """
+        failure = self._failure
+        is_taken_away = failure is not None and failure.code is not None and failure.category is ErrorCategory.SESSION
+        return failure is not None and not is_taken_away
 
     @property
     def is_whole(self) -> bool:
