@@ -57,7 +57,10 @@ class Settings(BaseModel):
     )
     gateway_port: int = Field(default=4002, ge=1, le=65535, description="its port")
     client_id: int = Field(
-        default=1, ge=0, le=2**31 - 1, description="client id of the one session; no other client may use it"
+        default=1,
+        ge=0,
+        le=2**31 - 1,
+        description="client id of the one session; when it is in use, one of the next three",
     )
     worker_name: str = Field(
         default="worker",

@@ -245,11 +245,13 @@ def test_a_worker_told_to_wait_for_its_gateway_says_why_it_waits_and_stops_in_or
     assert "Traceback" not in rest
 
 
-def test_a_client_id_in_use_is_named(tmp_path: Path, served: dict[str, str]) -> None:
-    with ib_client(int(served["V6_GATEWAY_PORT"]), client_id=7):
+def test_client_ids_that_are_all_in_use_are_named(tmp_path: Path, served: dict[str, str]) -> None:
+    with contextlib.ExitStack() as clients:
+        for client_id in range(7, 11):
+            clients.enter_context(ib_client(int(served["V6_GATEWAY_PORT"]), client_id))
         done = v6(tmp_path, "worker", "--client-id", "7", **served)
     assert done.code == ExitCode.GATEWAY
-    assert "client id 7 is in use" in done.error
+    assert "client ids 7 to 10 are in use" in done.error
     assert "set V6_CLIENT_ID" in done.error
 
 

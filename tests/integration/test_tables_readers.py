@@ -133,6 +133,15 @@ def test_a_time_range_reads_only_its_days(tmp_path: Path) -> None:
     assert inside.collect()["cycle"].to_list() == ["30"]
 
 
+def test_last_cycles_say_of_each_symbol_what_was_planned_what_came_and_what_lacks(tmp_path: Path) -> None:
+    table = OptionSnapshotsTable(tmp_path)
+    assert table.last_cycles().is_empty()
+    table.append(frame(option("old", 1, NOON - 1440 * MINUTE, symbol="IWM"), option("first", 1), option("first", 2)))
+    table.append(frame(option("second", 1, NOON + MINUTE, missing='{"bid": "x"}'), option("q", 3, symbol="QQQ")))
+    rows = table.last_cycles().select("symbol", "cycle", "planned", "contracts", "lacking").rows()
+    assert rows == [("QQQ", "q", 2, 1, 0), ("SPY", "second", 2, 1, 1)]
+
+
 def test_the_latest_chain_reads_only_the_newest_day(tmp_path: Path) -> None:
     table = OptionSnapshotsTable(tmp_path)
     table.append(frame(option("old", 1, NOON - timedelta(days=1))))
