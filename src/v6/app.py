@@ -86,6 +86,24 @@ class App:
             record=PacingRecord(record, is_new_lake=not self.lake.exists(WORKER_STATE.name)),
         )
 
+    def probe(self, client_id: int) -> IBConnectionManager:
+        """A session for looking only, under exactly that client id, not started."""
+        from v6.core.ib_connection import IBConnectionManager
+
+        settings = self.settings
+        return IBConnectionManager(
+            host=settings.gateway_host,
+            port=settings.gateway_port,
+            client_id=client_id,
+            client_id_pool=1,
+            clock=self.clock,
+            events=EventBus(),  # the doctor's answer says what a log would
+            market_data_lines=settings.market_data_lines,
+            market_data_type=settings.market_data_type,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            region=settings.gateway_region,
+        )
+
     def worker(self, queue: IBRequestQueue) -> UnifiedQueueWorker:
         """The worker on a queue that was opened for its name, not started."""
         from v6.core.unified_queue_worker import UnifiedQueueWorker

@@ -51,6 +51,7 @@ class ExitCode(IntEnum):
     GATEWAY = 4
     REQUEST_FAILED = 5
     BUSY = 6
+    UNHEALTHY = 7
     INTERRUPTED = 130
 
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import ib_async
@@ -390,19 +390,28 @@ class IBConnectionManager:
         except GatewayError as error:
             session.close(f"the gateway at {self.host}:{self.port} does not answer any more ({error})")
 
-    async def _current_time(self, session: _Session) -> None:
+    async def gateway_time(self) -> datetime:
+        """What time the gateway says it is, UTC, whole seconds. Raises GatewayError when it does not answer."""
+        session = self._session
+        seconds = None if session is None else await self._current_time(session)
+        if seconds is None:
+            raise GatewayError("there is no session with the gateway", category=ErrorCategory.SESSION)
+        return datetime.fromtimestamp(seconds, UTC)
+
+    async def _current_time(self, session: _Session) -> int | None:
         with session.receiver.expect(CURRENT_TIME_CALL, "current time", ACCOUNT) as call:
             async with self.pacing.messages.message(OWN_WORK, is_echo=True) as number:
                 if self._session is not session:
-                    return
+                    return None
                 session.client.reqCurrentTime()
                 session.receiver.proof_of(CURRENT_TIME_CALL, number)
             seconds = min(self._connect_timeout, HEARTBEAT_ANSWER_MACHINE_SECONDS)
             try:
                 async with self.clock.timeout(seconds * self.clock.speed):
-                    await call.answer
+                    answer = await call.answer
             except TimeoutError as error:
                 raise GatewayError("no heartbeat", category=ErrorCategory.TIMEOUT) from error
+            return int(answer[0])
 
     async def stop(self) -> None:
         """Close the session in order; what is in flight fails."""
