@@ -7,7 +7,7 @@ PYTHON ?= python3
 SYSTEMD ?= /run/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench drill-weeks clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ daemon: setup ## run the worker as a service of this user, by systemd
 
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway
+
+drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; about 15 minutes
+	$(BIN)/python -m bench.drill_weeks
 
 bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md has the figures
 	$(BIN)/python bench/bench_queue.py

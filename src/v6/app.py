@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads
     from v6.request_types.catalogue import Catalogue
     from v6.scheduler.capacity import Capacity
     from v6.scheduler.schedule import Schedule
-    from v6.scheduler.unified_scheduler import UnifiedScheduler
+    from v6.scheduler.unified_scheduler import UnifiedScheduler, Watch
     from v6.simulator.instruments import MarketSource
     from v6.simulator.server import SimulatedGateway
 
@@ -169,7 +169,31 @@ class App:
             events=self.events,
             name=self.settings.scheduler_name,
             tick_seconds=self.settings.tick_seconds,
+            watches=self._watches(queue),
         )
+
+    def _watches(self, queue: IBRequestQueue) -> list[Watch]:
+        """What the scheduler looks after beside its slots."""
+        from v6.scheduler.cron import Cron
+        from v6.scheduler.nightly_backfill import NightlyBackfill
+
+        if not self.settings.backfill_cron:
+            return []
+        try:
+            cron = Cron.parse(self.settings.backfill_cron)
+        except ValueError as error:
+            raise SettingsError(f"backfill_cron is wrong: {error}") from error
+        return [
+            NightlyBackfill(
+                queue=queue,
+                schedules=self.schedules,
+                history_types=self.history_types,
+                lake=self.lake,
+                clock=self.clock,
+                events=self.events,
+                cron=cron,
+            )
+        ]
 
     def market(self, seed: int) -> MarketSource:
         """The simulated market. Raises SettingsError when the package was installed without it."""

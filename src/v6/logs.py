@@ -14,7 +14,7 @@ from v6.clock import Clock
 from v6.events import Event, EventBus
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-FOREIGN_LOGGERS = ("ib_async",)  # its complaints reach us as events already
+FOREIGN_LOGGERS = ("ib_async", "apscheduler")  # its complaints reach us as events already
 
 
 def log_events(events: EventBus, *, clock: Clock, level: str, form: str, stream: TextIO | None = None) -> None:

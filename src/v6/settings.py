@@ -97,6 +97,9 @@ class Settings(BaseModel):
         description="name of the scheduler; two with different names may run side by side",
     )
     tick_seconds: float = Field(default=1.0, gt=0, le=60, description="how often the scheduler looks what is due")
+    backfill_cron: str = Field(
+        default="30 18 * * *", description="when the scheduler fills holes, cron in New York's time; empty is never"
+    )
     clock: Annotated[str, AfterValidator(_clock_text)] = Field(
         default="", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
     )

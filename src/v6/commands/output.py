@@ -19,6 +19,11 @@ class Output:
 
     as_json: bool
 
+    @property
+    def is_terminal(self) -> bool:
+        """True when a person looks at it."""
+        return sys.stdout.isatty()
+
     def line(self, text: str) -> None:
         """One line of text, at once."""
         sys.stdout.write(f"{text}\n")

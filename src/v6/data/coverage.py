@@ -152,9 +152,9 @@ class CoverageTable(Table):
         days = [] if first is None else [pl.col("date") >= first]
         days += [] if last is None else [pl.col("date") <= last]
         fits = equals(request_type=request_type, symbol=symbol, series=series)
-        ordered = (
-            self.scan().filter(*fits, *days).sort("known_at", pl.col("request_id").is_not_null(), maintain_order=True)
-        )
+        has_request = pl.col("request_id").is_not_null()
+        has_ended = pl.col("state") != str(CoverageState.EXPECTED)
+        ordered = self.scan().filter(*fits, *days).sort(has_request, "known_at", has_ended, maintain_order=True)
         return ordered.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
 
     def last_slots(self) -> dict[str, datetime]:

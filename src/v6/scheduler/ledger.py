@@ -80,13 +80,17 @@ class Ledger:
         ended = [row for row in waiting if row.request_id is not None and row.request_id not in open_ids]
         if not ended:
             return Settled(rows=())
-        requests = self._requests({str(row.request_id) for row in ended})
+        requests = self._requests(ended)
         rows = [row for group in _by_request(ended) for row in self._outcomes(group, requests)]
         self.table.record(rows)
         return Settled(rows=rows)
 
-    def _requests(self, ids: Collection[str]) -> dict[str, IBRequest]:
-        rows = current(self._lake.scan(REQUESTS).filter(pl.col("request_id").is_in(list(ids)))).collect()
+    def _requests(self, ended: Sequence[CoverageRow]) -> dict[str, IBRequest]:
+        """Their requests; none was made before the interval it asks for, give or take a night."""
+        ids = {row.request_id for row in ended}
+        since = min(row.interval.date for row in ended) - timedelta(days=2)
+        fits = (pl.col("date") >= since) & pl.col("request_id").is_in(list(ids))
+        rows = current(self._lake.scan(REQUESTS).filter(fits)).collect()
         return {request.request_id: request for request in requests_of(rows)}
 
     def _outcomes(self, rows: Sequence[CoverageRow], requests: Mapping[str, IBRequest]) -> Iterator[CoverageRow]:

@@ -84,3 +84,13 @@ class SchedulerHeld(Event):
     level: ClassVar[str] = "error"
 
     message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HolesAsked(Event):
+    """Holes of the ledger were asked for again."""
+
+    name: ClassVar[str] = "holes.asked"
+
+    requests: int
+    intervals: int

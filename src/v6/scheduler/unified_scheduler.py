@@ -37,7 +37,7 @@ from v6.scheduler.scheduler_events import (
 )
 
 LATE_SECONDS = 60.0  # clock seconds after which a slot counts as missed and the catch-up policy decides
-SETTLE_SECONDS = 2.0  # machine seconds between looks at how requests ended
+SETTLE_SECONDS = 5.0  # machine seconds between looks at how requests ended
 HEARTBEAT_SECONDS = 5.0  # machine seconds between rows of scheduler_state
 RELOAD_SECONDS = 60.0  # machine seconds between readings of what others wrote to the ledger
 HUNG_SECONDS = 300.0  # machine seconds after which a tick that does not end stops the process
