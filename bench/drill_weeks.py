@@ -133,7 +133,7 @@ class Drill:
             "V6_LAKE": str(self.folder / "lake"),
             "V6_CLOCK": f"{self.span.start.isoformat()}@{datetime.now(UTC).isoformat()}*0.001",
             "V6_TICK_SECONDS": "0.2",
-            "V6_BACKFILL_CRON": "",
+            "V6_BACKFILL_CRON": "0 0 1 1 *",
             "V6_LOG_LEVEL": "warning",
         }
         first = self._scheduler("first")
@@ -272,12 +272,9 @@ class Drill:
         }
 
     def _states(self) -> Counter[str]:
-        answer = json.loads(self._v6("coverage", "--json", *self._range()))
-        counts = Counter[str]()
-        for series in answer["series"]:
-            for day in series["days"].values():
-                counts.update(day)
-        return counts
+        """What the ledger holds, once it has taken in how the requests ended."""
+        self._v6("coverage", "--json", *self._range())
+        return Counter(CoverageTable(self.lake).current().collect()["state"].to_list())
 
     def _range(self) -> list[str]:
         days = self.span.start.date() - timedelta(days=7), self.ended_at.date() + timedelta(days=1)
