@@ -169,6 +169,17 @@ def chain_contracts(place: Place) -> int:
     return int(cycles["cycle_contracts"].sum())
 
 
+async def test_a_stop_at_the_first_sign_of_life_exits_0_and_leaves_nothing_claimed(place: Place) -> None:
+    queue = place.queue()
+    await queue.insert_many(planned_requests())
+    with ended(start_worker(place, "--grace-seconds", "0")) as worker:
+        await until((place.lake / ".locks").exists, worker)
+        worker.terminate()
+        assert exit_code(worker, seconds=10) == 0
+    await queue.close()
+    assert set(place.requests()["status"]) <= {"PENDING", "SUCCESS"}
+
+
 async def test_a_stop_while_the_gateway_does_not_answer_exits_0(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(SECONDS)

@@ -35,9 +35,9 @@ async def worker(
     from v6.core.shutdown import stop_on_signals
 
     app = App(call.settings)
-    app.lake.check_usable()
     runs = _Runs(app)
-    with stop_on_signals(runs.stop):
+    with stop_on_signals(runs.stop):  # before anything slow is loaded: a stop in between ends in good order too
+        app.lake.check_usable()
         for attempt in count():
             try:
                 await runs.run(drain=drain)
