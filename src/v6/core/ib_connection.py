@@ -268,6 +268,8 @@ class IBConnectionManager:
             await self._open(session, client_id)
         except (GatewayUnavailable, asyncio.CancelledError) as error:
             reason = str(error) or "given up while connecting"
+            if self._last_refusal and self._last_refusal[0].action is ErrorAction.NEXT_CLIENT_ID:
+                reason = f"client id {client_id} is in use at {self.host}:{self.port}"
             session.close(reason)
             await session.wait_closed()
             self._status.move(SessionState.DISCONNECTED, reason)
