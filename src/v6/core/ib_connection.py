@@ -245,12 +245,13 @@ class IBConnectionManager:
             try:
                 await self._start(client_id)
             except GatewayUnavailable:
-                refusal = self._last_refusal
-                is_taken = refusal and refusal[0].action is ErrorAction.NEXT_CLIENT_ID
-                if not is_taken or client_id == self._client_ids[-1]:
+                if not self._is_client_id_taken() or client_id == self._client_ids[-1]:
                     raise
             else:
                 return
+
+    def _is_client_id_taken(self) -> bool:
+        return self._last_refusal is not None and self._last_refusal[0].action is ErrorAction.NEXT_CLIENT_ID
 
     async def _start(self, client_id: int) -> None:
         self._status.move(SessionState.CONNECTING, f"connecting to {self.host}:{self.port} as client {client_id}")
@@ -268,7 +269,7 @@ class IBConnectionManager:
             await self._open(session, client_id)
         except (GatewayUnavailable, asyncio.CancelledError) as error:
             reason = str(error) or "given up while connecting"
-            if self._last_refusal and self._last_refusal[0].action is ErrorAction.NEXT_CLIENT_ID:
+            if self._is_client_id_taken():
                 reason = f"client id {client_id} is in use at {self.host}:{self.port}"
             session.close(reason)
             await session.wait_closed()
