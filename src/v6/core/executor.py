@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from v6.clock import Clock
+from v6.core.fetch_ahead import fetched_ahead
 from v6.core.landed import landed_parts, landed_rows
 from v6.core.result_writer import LandingInDoubt, ResultWriter
 from v6.core.retry import outcome_of
+from v6.core.stored_contracts import StoredContracts
 from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
 from v6.errors import RequestError
-from v6.request_types.base import Backoff, Gateway, Job, Parameters, Part, RequestType
+from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Part, RequestType
 
 Result = TypeVar("Result")
 
@@ -97,6 +99,7 @@ class Executor:
         self._writer = writer
         self._tables = tables
         self._clock = clock
+        self._contracts = StoredContracts(queue.lake)
 
     async def run(self, request: IBRequest) -> Outcome:
         """Run one attempt to its end.
@@ -144,6 +147,7 @@ class Executor:
             parameters=self._catalogue.parse(request.request_type, checked.parameters),
             created_at=request.created_at,
             clock=self._clock,
+            contracts=self._contracts,
         )
 
     async def _attempt(self, request: IBRequest, request_type: RequestType[Any], job: Job[Any]) -> Outcome:
@@ -152,14 +156,18 @@ class Executor:
         parts, landed, rows = await self._parts(request, request_type, job, gateway)
         version: int | None = None
         summary: dict[str, Any] = {}
-        for part in parts[landed:]:
-            _stop_if_cancelled()
-            fetched = await self._within_deadline(request_type, job, request_type.fetch(job, part, gateway))
-            stored = await self._writer.land(
-                request.request_id, request_type.result_table, fetched, urgent=request.priority == 1
-            )
-            rows, version = rows + stored.rows, version if stored.version is None else stored.version
-            summary = _merged(summary, fetched.summary)
+
+        async def fetch(part: Part) -> Fetched:
+            return await self._within_deadline(request_type, job, request_type.fetch(job, part, gateway))
+
+        async with fetched_ahead(fetch, parts[landed:]) as all_fetched:
+            async for _, fetched in all_fetched:
+                _stop_if_cancelled()
+                stored = await self._writer.land(
+                    request.request_id, request_type.result_table, fetched, urgent=request.priority == 1
+                )
+                rows, version = rows + stored.rows, version if stored.version is None else stored.version
+                summary = _merged(summary, fetched.summary)
         seconds = round(self._clock.monotonic() - began, 3)
         return Done(result={**summary, "parts": len(parts), "rows": rows, "version": version, "seconds": seconds})
 

@@ -40,6 +40,12 @@ OPTION_SNAPSHOTS = TableSpec(
         number("pv_dividend", "present value of dividends by the gateway's model", "currency", "the model has none"),
         price("underlying_price", "the underlying's price that the greeks were computed from", WHY_MISSING),
         number("multiplier", "units of the underlying in one contract", "1", "the gateway gave none"),
+        Column(
+            name="is_adjusted",
+            dtype=pl.Boolean,
+            description="whether a corporate action changed what one contract stands for: told by class and multiplier",
+            null_means="the row is older than this column",
+        ),
         *columns.CONTRACT_TEXTS,
         *columns.DATA_QUALITY,
         columns.CYCLE,
@@ -97,6 +103,22 @@ class OptionSnapshotsTable(Table):
             return newest.sort("symbol").collect()
         schema = {"symbol": pl.String, "cycle": pl.String, "planned": pl.Int64, "contracts": pl.Int64}
         return pl.DataFrame(schema={**schema, "lacking": pl.Int64})
+
+    def cycles(self, symbol: str | None = None, *, start: datetime | None = None) -> pl.LazyFrame:
+        """One row a cycle and symbol, newest first: how many contracts were planned, came, and lack something, and
+        ``seconds`` between its first and its last quote."""
+        at, con_id = pl.col("timestamp"), pl.col("con_id")
+        rows = self.scan().filter(*equals(symbol=symbol), *during(start, None))
+        found = rows.group_by("symbol", "cycle").agg(
+            date=pl.col("date").max(),
+            first_quote_at=at.min(),
+            last_quote_at=at.max(),
+            seconds=(at.max() - at.min()).dt.total_microseconds() / 1e6,
+            planned=pl.col("cycle_contracts").max(),
+            contracts=con_id.n_unique(),
+            lacking=con_id.filter(pl.col("missing").is_not_null()).n_unique(),
+        )
+        return found.sort("first_quote_at", "symbol", descending=[True, False])
 
     def history(
         self,

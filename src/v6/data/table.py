@@ -105,6 +105,7 @@ def known_by(moment: datetime | None) -> list[pl.Expr]:
 
 def tables() -> dict[str, type[Table]]:
     """Every table of this package but the queue's, by name."""
+    from v6.data.contracts import ContractsTable
     from v6.data.coverage import CoverageTable
     from v6.data.derived_statistics import DerivedStatisticsTable
     from v6.data.futures_snapshots import FuturesSnapshotsTable
@@ -125,6 +126,7 @@ def tables() -> dict[str, type[Table]]:
         DerivedStatisticsTable,
         WorkerStateTable,
         LakeAccount,
+        ContractsTable,
         CoverageTable,
         ScheduleLogTable,
         SchedulerStateTable,

@@ -209,6 +209,23 @@ class Gateway(Protocol):
         ...
 
 
+class KnownContracts(Protocol):
+    """The contract master, as a request type may read it."""
+
+    async def answer(self, asked: str, day: date) -> pl.DataFrame:
+        """What the gateway answered to a question on a trading date; no rows when that is not stored whole."""
+        ...
+
+
+class NothingKnown:
+    """A contract master that knows nothing: for whoever runs a type without a lake."""
+
+    async def answer(self, asked: str, day: date) -> pl.DataFrame:
+        """No rows."""
+        del asked, day
+        return pl.DataFrame()
+
+
 class Parameters(BaseModel):
     """Base of every type's parameters: unknown names are refused and values are not coerced from other types."""
 
@@ -221,7 +238,7 @@ Part = Mapping[str, Any]  # one numbered part of the work, JSON-able: what fetch
 
 @dataclass(frozen=True, kw_only=True)  # no slots: in Python 3.11 a generic one cannot be made as Job[...](...)
 class Job(Generic[ParametersType]):
-    """One request as its type sees it: validated parameters and the clock."""
+    """One request as its type sees it: validated parameters, the clock, and the contracts that are known."""
 
     request_id: str
     symbol: str
@@ -229,6 +246,7 @@ class Job(Generic[ParametersType]):
     parameters: ParametersType
     created_at: datetime
     clock: Clock
+    contracts: KnownContracts = field(default_factory=NothingKnown)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

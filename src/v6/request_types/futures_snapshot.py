@@ -25,6 +25,7 @@ from v6.request_types.base import (
     Quote,
     RequestType,
 )
+from v6.request_types.contract_lookup import DailyContracts
 from v6.request_types.rows import cycle_name, frame_of, missing_fields, missing_json, quote_columns
 from v6.request_types.side_by_side import side_by_side
 from v6.request_types.trading_date import TradingHours, trading_hours
@@ -72,8 +73,7 @@ class FuturesSnapshot(RequestType[FuturesSnapshotParameters]):
     timeout_seconds: ClassVar[float] = 60.0
 
     def __init__(self) -> None:
-        # A future's months change once a day at most: one look-up a symbol and UTC day.
-        self._listed: dict[tuple[str, str], tuple[date, list[ContractDetails]]] = {}
+        self._contracts = DailyContracts()
 
     async def fetch(self, job: Job[FuturesSnapshotParameters], part: Part, gateway: Gateway) -> Fetched:
         """The months' quotes and bars, collected side by side."""
@@ -92,19 +92,18 @@ class FuturesSnapshot(RequestType[FuturesSnapshotParameters]):
             {**row, "cycle": cycle, "is_front_month": details.contract.con_id == front}
             for row, details in zip(quoted, chosen, strict=True)
         ]
-        return Fetched(rows=frame_of(FUTURES_SNAPSHOTS, rows), summary={"contracts": len(rows), "cycle": cycle})
+        return Fetched(
+            rows=frame_of(FUTURES_SNAPSHOTS, rows),
+            side=self._contracts.take_new(job),
+            summary={"contracts": len(rows), "cycle": cycle},
+        )
 
     async def _months(self, job: Job[FuturesSnapshotParameters], gateway: Gateway) -> list[ContractDetails]:
         """Every listed month, nearest first; looked up once a day."""
         exchange = job.parameters.exchange or EXCHANGES.get(job.symbol, "")
-        key, today = (job.symbol, exchange), job.clock.now().date()
-        if key in self._listed and self._listed[key][0] == today:
-            return self._listed[key][1]
-        found = await gateway.contract_details(Contract(symbol=job.symbol, sec_type="FUT", exchange=exchange))
-        months = sorted(found, key=lambda details: details.contract.expiry or date.max)
-        if months:
-            self._listed[key] = (today, months)
-        return months
+        asked = Contract(symbol=job.symbol, sec_type="FUT", exchange=exchange)
+        found = await self._contracts.find(job, gateway, asked, job.clock.now().date())
+        return sorted(found, key=lambda details: details.contract.expiry or date.max)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

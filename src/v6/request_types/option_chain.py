@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,24 +20,27 @@ from v6.request_types.base import (
     Fetched,
     Gateway,
     Job,
-    MarketDataType,
     OptionParameters,
     Parameters,
     Part,
     Quote,
     RequestType,
 )
-from v6.request_types.rows import NOT_SENT, cycle_name, frame_of, missing_fields, missing_json, quote_columns
+from v6.request_types.computed_greeks import SOURCE
+from v6.request_types.contract_lookup import DailyContracts
+from v6.request_types.daily_listings import DailyListings
+from v6.request_types.futures_snapshot import EXCHANGES, Month, still_trades
+from v6.request_types.option_rows import option_rows, quote_of_failure
+from v6.request_types.rows import cycle_name, frame_of
 from v6.request_types.side_by_side import side_by_side
 from v6.request_types.trading_date import trading_hours
-from v6.request_types.underlying import only_contract
+from v6.request_types.underlying import only
 
 PART_CONTRACTS = 500
-QUOTES_IN_FLIGHT = 100  # tasks of one part; how many really stream is the gateway's pacing
 DEFAULT_DTE = 45
-GREEKS = ("iv", "delta", "gamma", "theta", "vega")
+# Greeks that are late are computed; what was never traded has no last price, and nobody waits for one.
 OPTION_QUOTE = Completeness(
-    required=frozenset({"bid", "ask", "model", "volume", "open_interest"}), wanted=frozenset({"last"})
+    required=frozenset({"bid", "ask"}), wanted=frozenset({"model", "volume", "open_interest"}), wanted_seconds=4.0
 )
 UNDERLYING_QUOTE = Completeness(
     required=frozenset({"last"}), wanted=frozenset({"bid", "ask"}), wanted_seconds=1.0, wait_seconds=5.0
@@ -70,9 +73,12 @@ class OptionChainParameters(Parameters):
         None, description="at most so many contracts: those nearest the money"
     )
     trading_class: ShortText | None = Field(None, description="only this class, such as SPXW")
-    sec_type: Literal["STK", "IND"] = Field("STK", description="what the underlying is: STK or IND (an index)")
+    sec_type: Literal["STK", "IND", "FUT"] = Field(
+        "STK", description="what the underlying is: STK, IND (an index) or FUT (options on a future)"
+    )
+    month: Month | None = Field(None, description="the month of the underlying FUT, YYYYMM; without one the front")
     exchange: ShortText | None = Field(
-        None, description="the underlying's exchange; without one SMART, of an index any"
+        None, description="the underlying's exchange; without one SMART, of an index any, of a future its own"
     )
     primary_exchange: ShortText | None = Field(None, description="tells namesakes apart, such as ARCA")
     currency: ShortText = Field("USD", description="the underlying's currency")
@@ -85,6 +91,8 @@ class OptionChainParameters(Parameters):
             raise ValueError("choose the expiries one way: dte, or dte_min/dte_max, or expiries")
         if self.dte_min is not None and self.dte_max is not None and self.dte_min > self.dte_max:
             raise ValueError(f"dte_min {self.dte_min} is above dte_max {self.dte_max}")
+        if self.month is not None and self.sec_type != "FUT":
+            raise ValueError("month belongs to sec_type FUT")
         low, high = self.moneyness_min, self.moneyness_max
         if low is not None and high is not None and low > high:
             raise ValueError(f"moneyness_min {low} is above moneyness_max {high}")
@@ -109,51 +117,116 @@ class OptionChain(RequestType[OptionChainParameters]):
     pacing: ClassVar[str] = "market_data"
     timeout_seconds: ClassVar[float] = 600.0
 
+    def __init__(self) -> None:
+        self._contracts = DailyContracts()
+        self._listings = DailyListings()
+
     async def plan(self, job: Job[OptionChainParameters], gateway: Gateway) -> Sequence[Part]:
         """The contracts that exist and are wanted, in parts."""
         wanted = job.parameters
-        underlying = await only_contract(gateway, _underlying(job))
+        underlying = await self._underlying(job, gateway)
         today = trading_hours(underlying).trading_date(job.clock.now())
-        listings = _usable(await gateway.option_parameters(underlying), wanted.trading_class)
+        listings = _usable(await self._listings.of(gateway, underlying, today), wanted.trading_class)
         expiries = _chosen_expiries(wanted, {day for listing in listings for day in listing.expiries}, today)
         if not expiries:
             raise _no_contracts(job.symbol, "no listed expiry fits: widen dte, dte_min/dte_max or expiries")
-        spot = await _spot(gateway, underlying, is_needed=wanted.needs_spot)
-        contracts = _selected(await _listed(gateway, job, underlying, expiries), wanted, spot)
+        listed = await self._listed(job, gateway, underlying, expiries, today)
+        spot = await _spot(gateway, underlying.contract, is_needed=True) if wanted.needs_spot else None
+        contracts = _selected(listed, wanted, spot)
         if not contracts:
             raise _no_contracts(job.symbol, "no listed contract fits: widen rights, moneyness or trading_class")
-        cycle = wanted.cycle or cycle_name(job.created_at, job.request_id)
-        head = {"cycle": cycle, "cycle_contracts": len(contracts), "date": today.isoformat(), "spot": spot}
+        head = {
+            "cycle": wanted.cycle or cycle_name(job.created_at, job.request_id),
+            "cycle_contracts": len(contracts),
+            "planned_at": job.clock.now().isoformat(),
+            "date": today.isoformat(),
+            "underlying": _packed(underlying.contract),
+            "sec_types": [underlying.contract.sec_type, contracts[0].sec_type],
+        }
         return [
             {**head, "contracts": [_packed(c) for c in contracts[first : first + PART_CONTRACTS]]}
             for first in range(0, len(contracts), PART_CONTRACTS)
         ]
 
     async def fetch(self, job: Job[OptionChainParameters], part: Part, gateway: Gateway) -> Fetched:
-        """Quotes of a part's contracts, collected side by side."""
-        contracts = [_unpacked(job.symbol, packed) for packed in part["contracts"]]
-        answers = await _quotes(gateway, contracts)
+        """Quotes of a part's contracts and of their underlying, collected side by side."""
+        under_type, option_type = part["sec_types"]
+        underlying = _unpacked(job.symbol, under_type, part["underlying"])
+        contracts = [_unpacked(job.symbol, option_type, packed) for packed in part["contracts"]]
+        pricing = asyncio.create_task(_spot(gateway, underlying, is_needed=False), name=f"price of {job.symbol}")
+        try:
+            answers = await _quotes(gateway, contracts)
+            spot = await pricing
+        finally:
+            pricing.cancel()
         failures = [answer for answer in answers if isinstance(answer, GatewayError)]
         if len(failures) == len(answers) and len({failure.code for failure in failures}) == 1:
             raise failures[0]
-        now = job.clock.now()
-        requested = next((a.requested_type for a in answers if isinstance(a, Quote)), None)
-        rows = [
-            _quoted_row(answer, part)
-            if isinstance(answer, Quote)
-            else _failed_row(contract, answer, {"timestamp": now, "requested": requested, **part})
+        quotes = [
+            answer if isinstance(answer, Quote) else quote_of_failure(answer, contract, job.clock.now())
             for contract, answer in zip(contracts, answers, strict=True)
         ]
-        summary = {"contracts": len(rows), "failed": len(failures), "cycle": part["cycle"]}
-        return Fetched(rows=frame_of(OPTION_SNAPSHOTS, rows), summary=summary)
+        rows = option_rows(quotes, spot, part, on_future=option_type == "FOP")
+        return Fetched(
+            rows=frame_of(OPTION_SNAPSHOTS, rows),
+            side=self._contracts.take_new(job),
+            summary={
+                "contracts": len(rows),
+                "failed": len(failures),
+                "computed_greeks": sum(row["greeks_source"] == SOURCE for row in rows),
+                "cycle": part["cycle"],
+                "planned_at": part["planned_at"],
+                "last_quote_at": max(quote.finished_at for quote in quotes).isoformat(),
+            },
+        )
+
+    async def _underlying(self, job: Job[OptionChainParameters], gateway: Gateway) -> ContractDetails:
+        """The one underlying; of a future the month that was named, else the front one."""
+        now = job.clock.now()
+        asked = _underlying(job)
+        found = await self._contracts.find(job, gateway, asked, now.date())
+        if asked.sec_type == "FUT":
+            found = [details for details in found if still_trades(details, now)][:1]
+        return only(asked, found)
+
+    async def _listed(
+        self,
+        job: Job[OptionChainParameters],
+        gateway: Gateway,
+        underlying: ContractDetails,
+        expiries: Sequence[date],
+        today: date,
+    ) -> list[Contract]:
+        """The contracts that exist: the option parameters' strikes are a union over all expiries and tell less."""
+        under = underlying.contract
+        asked = Contract(
+            symbol=job.symbol,
+            sec_type="FOP" if under.sec_type == "FUT" else "OPT",
+            exchange=under.exchange if under.sec_type == "FUT" else "SMART",
+            currency=under.currency,
+        )
+        answers = await side_by_side(
+            (self._contracts.find(job, gateway, replace(asked, expiry=expiry), today) for expiry in expiries),
+            name=f"listing of {job.symbol}",
+        )
+        found = {
+            details.contract.con_id: details.contract
+            for answer in answers
+            for details in answer
+            if details.under_con_id in {0, under.con_id}
+            and job.parameters.trading_class in {None, details.contract.trading_class}
+        }
+        return list(found.values())
 
 
 def _underlying(job: Job[OptionChainParameters]) -> Contract:
     wanted = job.parameters
+    usual = {"STK": "SMART", "IND": ""}.get(wanted.sec_type, EXCHANGES.get(job.symbol, ""))
     return Contract(
         symbol=job.symbol,
         sec_type=wanted.sec_type,
-        exchange=wanted.exchange or ("SMART" if wanted.sec_type == "STK" else ""),
+        contract_month=wanted.month or "",
+        exchange=wanted.exchange or usual,
         primary_exchange=wanted.primary_exchange or "",
         currency=wanted.currency,
     )
@@ -177,10 +250,10 @@ def _chosen_expiries(wanted: OptionChainParameters, listed: Iterable[date], toda
     return chain.nearest_expiry(listed, today, DEFAULT_DTE if wanted.dte is None else wanted.dte)
 
 
-async def _spot(gateway: Gateway, underlying: ContractDetails, *, is_needed: bool) -> float | None:
+async def _spot(gateway: Gateway, underlying: Contract, *, is_needed: bool) -> float | None:
     """The underlying's price: last, else mid, else the previous close."""
     try:
-        quote = await gateway.quote(underlying.contract, UNDERLYING_QUOTE)
+        quote = await gateway.quote(underlying, UNDERLYING_QUOTE)
     except GatewayError as error:
         if is_needed or error.category not in CONTRACT_FAILURES:
             raise
@@ -188,29 +261,10 @@ async def _spot(gateway: Gateway, underlying: ContractDetails, *, is_needed: boo
     price = next((value for value in (quote.last, quote.mid, quote.close) if value is not None), None)
     if price is None and is_needed:
         raise GatewayError(
-            f"no price of {underlying.contract.symbol} came, so moneyness cannot be told: {dict(quote.missing)}",
+            f"no price of {underlying.symbol} came, so moneyness cannot be told: {dict(quote.missing)}",
             category=ErrorCategory.TIMEOUT,
         )
     return price
-
-
-async def _listed(
-    gateway: Gateway, job: Job[OptionChainParameters], underlying: ContractDetails, expiries: Sequence[date]
-) -> list[Contract]:
-    """The contracts that exist: the option parameters' strikes are a union over all expiries and tell less."""
-    asked = Contract(
-        symbol=job.symbol,
-        sec_type="OPT",
-        exchange="SMART",
-        currency=underlying.contract.currency,
-        trading_class=job.parameters.trading_class or "",
-        right=job.parameters.rights[0] if len(set(job.parameters.rights)) == 1 else "",
-    )
-    found: dict[int, Contract] = {}
-    for expiry in expiries:
-        for details in await gateway.contract_details(replace(asked, expiry=expiry)):
-            found[details.contract.con_id] = details.contract
-    return list(found.values())
 
 
 def _selected(contracts: Iterable[Contract], wanted: OptionChainParameters, spot: float | None) -> list[Contract]:
@@ -231,66 +285,20 @@ def _packed(contract: Contract) -> list[Any]:
     return [expiry, *(getattr(contract, name) for name in _PACKED)]
 
 
-def _unpacked(symbol: str, packed: Sequence[Any]) -> Contract:
+def _unpacked(symbol: str, sec_type: str, packed: Sequence[Any]) -> Contract:
     expiry = None if packed[0] is None else date.fromisoformat(packed[0])
-    return Contract(symbol=symbol, sec_type="OPT", expiry=expiry, **dict(zip(_PACKED, packed[1:], strict=True)))
+    return Contract(symbol=symbol, sec_type=sec_type, expiry=expiry, **dict(zip(_PACKED, packed[1:], strict=True)))
 
 
 async def _quotes(gateway: Gateway, contracts: Sequence[Contract]) -> list[Quote | GatewayError]:
     """One answer a contract, in order. Errors that are not the contract's own end all."""
-    in_flight = asyncio.Semaphore(QUOTES_IN_FLIGHT)
 
     async def one(contract: Contract) -> Quote | GatewayError:
-        async with in_flight:
-            try:
-                return await gateway.quote(contract, OPTION_QUOTE)
-            except GatewayError as error:
-                if error.category in CONTRACT_FAILURES:
-                    return error
-                raise
+        try:
+            return await gateway.quote(contract, OPTION_QUOTE)
+        except GatewayError as error:
+            if error.category in CONTRACT_FAILURES:
+                return error
+            raise
 
     return await side_by_side((one(contract) for contract in contracts), name="option_chain quote")
-
-
-def _quoted_row(quote: Quote, part: Part) -> dict[str, Any]:
-    contract, model = quote.contract, quote.model
-    greeks = {name: None if model is None else getattr(model, name) for name in GREEKS}
-    underlying_price = part["spot"] if model is None or model.underlying_price is None else model.underlying_price
-    missing = missing_fields(quote)
-    why = quote.missing.get("model", NOT_SENT)
-    missing |= {name: why for name, value in greeks.items() if value is None}
-    if underlying_price is None:
-        missing["underlying_price"] = why
-    return {
-        **quote_columns(quote),
-        "strike": contract.strike,
-        "right": contract.right,
-        **greeks,
-        "greeks_source": None if all(value is None for value in greeks.values()) else "model",
-        "model_price": None if model is None else model.option_price,
-        "pv_dividend": None if model is None else model.pv_dividend,
-        "underlying_price": underlying_price,
-        "missing": missing_json(missing),
-        **_of_cycle(part),
-    }
-
-
-def _failed_row(contract: Contract, error: GatewayError, part: Mapping[str, Any]) -> dict[str, Any]:
-    why = f"{error}" if error.code is None else f"error {error.code}: {error}"
-    blank = Quote(
-        contract=contract,
-        requested_type=MarketDataType(part["requested"] or MarketDataType.LIVE),
-        received_type=None,
-        started_at=part["timestamp"],
-        finished_at=part["timestamp"],
-        missing=dict.fromkeys(("bid", "ask", "last", "volume", "open_interest", "model"), why),
-    )
-    return _quoted_row(blank, part)
-
-
-def _of_cycle(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "cycle": part["cycle"],
-        "cycle_contracts": part["cycle_contracts"],
-        "date": date.fromisoformat(part["date"]),
-    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from v6.errors import ErrorCategory, GatewayError
 from v6.request_types.base import Contract, ContractDetails, Gateway
 
@@ -14,7 +16,11 @@ async def only_contract(gateway: Gateway, contract: Contract) -> ContractDetails
     Raises:
         GatewayError: none fits, or several do; the text names them.
     """
-    found = await gateway.contract_details(contract)
+    return only(contract, await gateway.contract_details(contract))
+
+
+def only(contract: Contract, found: Sequence[ContractDetails]) -> ContractDetails:
+    """The one that was found. Raises GatewayError when there is none, or several."""
     if len(found) == 1:
         return found[0]
     what = f"{contract.sec_type} {contract.symbol}"
