@@ -5,8 +5,8 @@
 The gateway counts strictly: a message too many in any sliding second is rejected with error 100 (reject mode), and the
 third one ends the session. Quotes complete after 0.2 to 1.5 s. Gateway, worker and this script are processes of their
 own, on one machine and the machine's own time. A contract costs two messages, so N lines allow N / 4 contracts a
-second. ``ratio_to_limit`` is contracts over that, from the insert of the requests to the last one's SUCCESS. The last line is
-one JSON object.
+second. ``ratio_to_limit`` is contracts over that, from the insert of the requests to the last one's SUCCESS. The last
+line is one JSON object.
 """
 
 from __future__ import annotations

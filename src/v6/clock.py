@@ -92,6 +92,10 @@ class Clock:
         """Machine seconds that never step back: for heartbeats and time-outs of local work."""
         return time.monotonic()
 
+    def thread_seconds(self) -> float:
+        """CPU seconds that the calling thread has used: tells work from waiting."""
+        return time.thread_time()
+
     async def sleep(self, seconds: float) -> None:
         """Wait for so many clock seconds."""
         await asyncio.sleep(max(0.0, seconds) / self.speed)

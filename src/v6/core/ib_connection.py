@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
@@ -78,7 +79,8 @@ HEARTBEAT_ANSWER_MACHINE_SECONDS = 6.0
 HELD_IN_PLACE_SECONDS = 60.0  # a call waits so long for the session to come back, then its request is snoozed
 LONGEST_COMPETING_HOLD_SECONDS = 1800.0
 LARGEST_FRAME_BYTES = 64 << 20
-SLICE_BYTES = 1 << 14  # the client copies what is left for every message: small pieces keep that cheap
+SLICE_BYTES = 1 << 13  # the client copies what is left for every message: small pieces keep that cheap
+READ_MACHINE_SECONDS = 0.01  # so long at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,13 +124,31 @@ class _StrictClient(ib_async.Client):
 
     def _onSocketHasData(self, data: bytes) -> None:  # noqa: N802 - the client's name
         self._on_packet()
+        is_idle = not self._unread
+        self._unread += [data[first : first + SLICE_BYTES] for first in range(0, len(data), SLICE_BYTES)]
+        if is_idle:
+            self._read_some()
+
+    def _read_some(self) -> None:
+        """Read for a few milliseconds; the rest in the loop's next rounds, so that a long answer blocks nobody."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READ_MACHINE_SECONDS
         try:
-            for first in range(0, len(data), SLICE_BYTES):
-                super()._onSocketHasData(data[first : first + SLICE_BYTES])  # type: ignore[no-untyped-call]
+            while self._unread:
+                super()._onSocketHasData(self._unread.popleft())  # type: ignore[no-untyped-call]
                 _check_length(self._data)
+                if self._unread and loop.time() >= until:
+                    loop.call_soon(self._read_some)
+                    return
         except (ValueError, IndexError) as error:
+            self._unread.clear()
             self._data = b""
             self._on_garbage(f"the gateway sent what is no message: {error}")
+
+    def reset(self) -> None:
+        """The socket is closed: nothing more is read."""
+        super().reset()  # type: ignore[no-untyped-call]
+        self._unread: deque[bytes] = deque()
 
 
 def _check_length(unread: bytes) -> None:

@@ -16,12 +16,14 @@ KEPT_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopBlocked(Event):
-    """The event loop did nothing else for so many milliseconds (machine time)."""
+    """The event loop did nothing else for so many milliseconds (machine time), and was at work itself for ``own`` of
+    them; the rest the machine was busy with something else."""
 
     name: ClassVar[str] = "loop.blocked"
     level: ClassVar[str] = "debug"
 
     milliseconds: float
+    own: float
 
 
 class LoopLag:
@@ -35,14 +37,14 @@ class LoopLag:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
-            began = self._clock.machine_monotonic()
+            began, cpu = self._clock.machine_monotonic(), self._clock.thread_seconds()
             await self._clock.sleep(TICK_SECONDS * self._clock.speed)
             now = self._clock.machine_monotonic()
-            self._note(now, (now - began - TICK_SECONDS) * 1000)
+            self._note(now, (now - began - TICK_SECONDS) * 1000, (self._clock.thread_seconds() - cpu) * 1000)
 
-    def _note(self, now: float, late_ms: float) -> None:
+    def _note(self, now: float, late_ms: float, own_ms: float) -> None:
         if late_ms > REPORTED_MS:
-            self._events.emit(LoopBlocked(milliseconds=round(late_ms, 1)))
+            self._events.emit(LoopBlocked(milliseconds=round(late_ms, 1), own=round(min(own_ms, late_ms), 1)))
         if self._worst and now - self._worst[-1][0] < 1.0:
             self._worst[-1] = (self._worst[-1][0], max(late_ms, self._worst[-1][1]))
         else:
