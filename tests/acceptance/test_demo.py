@@ -30,8 +30,6 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 ROOT = Path(__file__).parents[2]
 TABLES = ("ib_requests", "option_snapshots", "futures_snapshots", "market_bars", "position_updates")
 GREEKS = ["iv", "delta", "gamma", "theta", "vega"]
