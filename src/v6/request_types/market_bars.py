@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
 from v6.data.market_bars import MARKET_BARS
 from v6.request_types.bar_pages import PAGE_OF_BAR_SIZE, Duration, bar_length, longest_page
+from v6.request_types.bar_reader import EARLIEST, BarReader, instant_of
 from v6.request_types.base import Bar, Contract, ContractDetails, Fetched, Gateway, Job, Parameters, Part, RequestType
 from v6.request_types.futures_snapshot import EXCHANGES, Month
 from v6.request_types.rows import frame_of
 from v6.request_types.trading_date import TradingHours, trading_hours
 from v6.request_types.underlying import only_contract
 
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-YEAR_OF_DAYS = "1 Y"
+PART_PAGES = 40  # of the longest page: small bars take ten minutes for 60
 WhatToShow = Literal[
     "TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "ADJUSTED_LAST", "HISTORICAL_VOLATILITY", "OPTION_IMPLIED_VOLATILITY"
 ]
@@ -98,78 +98,31 @@ class MarketBars(RequestType[MarketBarsParameters]):
     pacing: ClassVar[str] = "history"
     timeout_seconds: ClassVar[float] = 1800.0
 
+    async def plan(self, job: Job[MarketBarsParameters], gateway: Gateway) -> Sequence[Part]:
+        """One part, or for a long range of intraday bars several, so that what has landed is not fetched again."""
+        del gateway
+        wanted, now = job.parameters, job.clock.now()
+        length, page = bar_length(wanted.bar_size), longest_page(wanted.bar_size)
+        if length is None or (wanted.start is None and not wanted.is_long):
+            return [{}]
+        end = (wanted.end or now).astimezone(UTC)
+        start = max(EARLIEST, (wanted.start or wanted.wanted_duration.before(end)).astimezone(UTC))
+        bounds = [end]
+        while bounds[-1] > start:
+            bounds.append(max(start, bounds[-1] - PART_PAGES * (end - page.before(end))))
+        return [{"start": first.isoformat(), "end": last.isoformat()} for last, first in pairwise(bounds)] or [{}]
+
     async def fetch(self, job: Job[MarketBarsParameters], part: Part, gateway: Gateway) -> Fetched:
         """All bars of the range, each once."""
-        del part
-        wanted = job.parameters
+        wanted, now = job.parameters, job.clock.now()
+        if part:
+            span = {name: datetime.fromisoformat(part[name]) for name in ("start", "end")}
+            wanted = wanted.model_copy(update={"duration": None, **span})
         details = await only_contract(gateway, _contract(job))
-        reader = PageReader(gateway=gateway, details=details, wanted=wanted, now=job.clock.now())
+        reader = BarReader(gateway=gateway, details=details, wanted=wanted, now=now)
         bars = await reader.read()
         rows = _rows(bars, details, wanted, job.clock.now())
         return Fetched(rows=frame_of(MARKET_BARS, rows), summary={"bars": len(rows), "pages": reader.pages})
-
-
-@dataclass(kw_only=True)
-class PageReader:
-    """Reads pages from the range's end backwards; ``pages`` counts what was asked."""
-
-    gateway: Gateway
-    details: ContractDetails
-    wanted: MarketBarsParameters
-    now: datetime
-    pages: int = 0
-
-    async def read(self) -> list[Bar]:
-        """The bars with start <= bar start < end, oldest first."""
-        wanted = self.wanted
-        if wanted.start is None and not wanted.is_long:
-            bars = await self._page(wanted.end, str(wanted.wanted_duration), wanted.bar_size)
-            return _in_order(bars)
-        end = wanted.end or self.now
-        start = wanted.start or wanted.wanted_duration.before(end)
-        return await self._range(start.astimezone(UTC), end.astimezone(UTC))
-
-    async def _range(self, start: datetime, end: datetime) -> list[Bar]:
-        page = longest_page(self.wanted.bar_size)
-        first_day = trading_hours(self.details).trading_date(start) if start > EARLIEST else date.min
-        found: list[Bar] = []
-        upto: datetime | None = end
-        while upto is not None and upto > start:
-            bars = await self._page(upto, str(page), self.wanted.bar_size)
-            found += bars
-            upto = await self._next_end(bars, upto, page, start)
-        # A daily bar has no instant: it belongs to the range when its trading date does.
-        return _in_order(
-            bar
-            for bar in found
-            if (start <= bar.start < end if isinstance(bar.start, datetime) else bar.start >= first_day)
-        )
-
-    async def _next_end(self, bars: list[Bar], upto: datetime, page: Duration, start: datetime) -> datetime | None:
-        """Where the page before ends; None when nothing older exists."""
-        earliest = min((_instant(bar) for bar in bars), default=None)
-        if earliest is not None and earliest < upto:
-            return earliest
-        before = page.before(upto)
-        if bar_length(self.wanted.bar_size) is None or before <= start:
-            return before
-        # An empty page may be a hole: daily bars tell where older data ends, or that there are none.
-        days = await self._page(before, YEAR_OF_DAYS, "1 day")
-        last = max((_instant(bar) for bar in days), default=None)
-        return None if last is None else min(before, last + timedelta(days=2))
-
-    async def _page(self, end: datetime | None, duration: str, bar_size: str) -> list[Bar]:
-        self.pages += 1
-        return list(
-            await self.gateway.historical_bars(
-                self.details.contract,
-                end=None if end is None or end >= self.now else end,
-                duration=duration,
-                bar_size=bar_size,
-                what_to_show=self.wanted.what_to_show,
-                regular_hours=self.wanted.regular_hours,
-            )
-        )
 
 
 def _contract(job: Job[MarketBarsParameters]) -> Contract:
@@ -183,16 +136,6 @@ def _contract(job: Job[MarketBarsParameters]) -> Contract:
         primary_exchange=wanted.primary_exchange or "",
         currency=wanted.currency,
     )
-
-
-def _instant(bar: Bar) -> datetime:
-    """The start of a bar; of a daily one, midnight UTC of its trading date."""
-    return bar.start if isinstance(bar.start, datetime) else datetime.combine(bar.start, time(), UTC)
-
-
-def _in_order(bars: Iterable[Bar]) -> list[Bar]:
-    """Oldest first, each start once: pages overlap at their ends."""
-    return [bar for _, bar in sorted({_instant(bar): bar for bar in bars}.items())]
 
 
 def _rows(
@@ -226,11 +169,11 @@ def _times(bar: Bar, bar_size: str, hours: TradingHours, counted: TradingHours, 
     length = bar_length(bar_size)
     if isinstance(bar.start, datetime):
         day = hours.trading_date(bar.start)
-        is_final = length is not None and bar.start + length <= now
+        is_final = length is not None and counted.end_of_bar(bar.start, length) <= now
     else:
         day = bar.start
         is_final = is_finished_period(day, bar_size, counted, now)
-    return {"timestamp": _instant(bar), "date": day, "is_final": is_final}
+    return {"timestamp": instant_of(bar), "date": day, "is_final": is_final}
 
 
 def is_finished_period(day: date, bar_size: str, hours: TradingHours, now: datetime) -> bool:

@@ -72,6 +72,28 @@ class TradingHours:
         """When trading of a date ends (UTC); None where the date is not listed."""
         return max((session.closes for session in self.sessions if session.day == day), default=None)
 
+    def span_of(self, day: date) -> tuple[datetime, datetime]:
+        """From when to when a date is traded (UTC); where it is not listed, at the times of day of the longest listed
+        session, and where none is listed the whole day."""
+        listed = [session for session in self.sessions if session.day == day]
+        if listed:
+            return min(session.opens for session in listed), max(session.closes for session in listed)
+        if not self.sessions:
+            midnight = datetime.combine(day, time(), self.zone)
+            return midnight.astimezone(UTC), (midnight + timedelta(days=1)).astimezone(UTC)
+        usual = max(self.sessions, key=lambda session: session.closes - session.opens)
+        return self._moved(usual.opens, day - usual.day), self._moved(usual.closes, day - usual.day)
+
+    def _moved(self, at: datetime, days: timedelta) -> datetime:
+        """The same time of day so many days on: over a change of the clocks too."""
+        local = at.astimezone(self.zone)
+        return datetime.combine(local.date() + days, local.time(), self.zone).astimezone(UTC)
+
+    def end_of_bar(self, start: datetime, length: timedelta) -> datetime:
+        """When a bar ends: after its length, or when the session that it lies in closes before."""
+        closes = [session.closes for session in self.sessions if session.opens <= start < session.closes]
+        return min([start + length, *closes])
+
     def _extrapolated(self, at: datetime) -> date:
         local = at.astimezone(self.zone)
         day = local.date()
