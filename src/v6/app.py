@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads
     from v6.data.ib_request_queue import IBRequestQueue, NewRequest
     from v6.request_types.catalogue import Catalogue
     from v6.scheduler.capacity import Capacity
+    from v6.scheduler.expectations import Expectation
+    from v6.scheduler.freshness_watch import FreshnessWatch
     from v6.scheduler.schedule import Schedule
     from v6.scheduler.unified_scheduler import UnifiedScheduler, Watch
     from v6.simulator.instruments import MarketSource
@@ -139,6 +141,30 @@ class App:
             raise SettingsError(f"the scheduler needs the package {error.name}: pip install 'v6[scheduler]'") from error
 
     @cached_property
+    def expectations(self) -> list[Expectation]:
+        """How fresh each table has to be. Raises SettingsError as ``schedules`` does."""
+        schedules = self.schedules
+        from v6.scheduler.config_file import ConfigFile
+        from v6.scheduler.expectations import load_expectations
+
+        return load_expectations(ConfigFile.read(config_path()), self.catalogue, schedules)
+
+    def freshness_watch(self) -> FreshnessWatch:
+        """What looks after freshness and tells a person. Raises SettingsError when alerts or expectations are wrong."""
+        from v6.scheduler.alerts import Alerts, load_senders
+        from v6.scheduler.config_file import ConfigFile
+        from v6.scheduler.freshness_watch import FreshnessWatch
+
+        senders = load_senders(ConfigFile.read(config_path()))
+        return FreshnessWatch(
+            lake=self.lake,
+            clock=self.clock,
+            events=self.events,
+            alerts=Alerts(senders, clock=self.clock, events=self.events),
+            expectations=self.expectations,
+        )
+
+    @cached_property
     def history_types(self) -> list[str]:
         """The request types whose past can be asked for."""
         from v6.scheduler.schedule_file import is_history
@@ -177,13 +203,15 @@ class App:
         from v6.scheduler.cron import Cron
         from v6.scheduler.nightly_backfill import NightlyBackfill
 
+        watches: list[Watch] = [self.freshness_watch()]
         if not self.settings.backfill_cron:
-            return []
+            return watches
         try:
             cron = Cron.parse(self.settings.backfill_cron)
         except ValueError as error:
             raise SettingsError(f"backfill_cron is wrong: {error}") from error
         return [
+            *watches,
             NightlyBackfill(
                 queue=queue,
                 schedules=self.schedules,
@@ -192,7 +220,7 @@ class App:
                 clock=self.clock,
                 events=self.events,
                 cron=cron,
-            )
+            ),
         ]
 
     def market(self, seed: int) -> MarketSource:

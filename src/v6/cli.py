@@ -20,7 +20,8 @@ from v6.errors import ExitCode, V6Error
 # The modules of v6.commands; each function in a module's COMMANDS is one command.
 MODULES = (
     *("gateway", "worker", "scheduler", "up"),
-    *("submit", "status", "requests", "tables", "settings", "schedule", "coverage", "doctor", "demo"),
+    *("submit", "status", "requests", "queue", "tables", "settings"),
+    *("schedule", "coverage", "freshness", "doctor", "demo"),
 )
 
 

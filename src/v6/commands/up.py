@@ -1,4 +1,4 @@
-"""``v6 up``: scheduler, worker and, when it is simulated, the gateway, as one process tree."""
+"""``v6 up``: worker, scheduler, freshness and, when it is simulated, the gateway, as one process tree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def up(
     ] = None,
     seed: Annotated[int, typer.Option(help="with --simulated, the market's seed")] = 0,
 ) -> None:
-    """Run scheduler and worker until stopped, each as a process that is started again when it falls.
+    """Run worker, scheduler and the watch over freshness until stopped, each started again when it falls.
 
     SIGTERM or Ctrl-C ends them in order. When this process dies, they end too.
     """
@@ -72,6 +72,7 @@ def _daemons(app: App, settings: Settings, *, simulated: bool, seed: int) -> Ite
         yield _daemon(app, settings, "gateway", "--json", "--seed", str(seed))
     yield _daemon(app, settings, "worker")
     yield _daemon(app, settings, "scheduler")
+    yield _daemon(app, settings, "freshness", "--watch")
 
 
 def _daemon(app: App, settings: Settings, name: str, *arguments: str) -> Daemon:

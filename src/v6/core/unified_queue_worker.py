@@ -14,6 +14,7 @@ from pathlib import Path
 from v6.clock import Clock
 from v6.core.executor import Connection, Executor, RequestTypes
 from v6.core.in_flight import Finished, InFlight
+from v6.core.pauses import Pauses
 from v6.core.recovery import outcomes_of_left
 from v6.core.result_writer import ResultWriter
 from v6.core.retry import message_of
@@ -95,6 +96,7 @@ class UnifiedQueueWorker:
         self._unsettled: deque[Finished] = deque()
         self._held: dict[str, str] = {}
         self._reporter = WorkerReporter(lake=lake, clock=clock, events=events, state=self._state)
+        self._pauses = Pauses(lake=lake, clock=clock)
         self._side_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
@@ -142,8 +144,10 @@ class UnifiedQueueWorker:
         account = self._connection.account
         await self._writer.call(LakeAccount(self._lake, clock=self._clock).check, account)
         await self._recover()
+        await self._pauses.look()
         side = {"result writer": self._writer.run(), "connection": self._connection.run()}
         side["worker reporter"] = self._reporter.run()
+        side["pauses"] = self._pauses.run()
         self._side_tasks = [asyncio.create_task(work, name=name) for name, work in side.items()]
         for task in self._side_tasks:
             task.add_done_callback(lambda _: self._in_flight.urgent_news.set())
@@ -248,7 +252,7 @@ class UnifiedQueueWorker:
     def _claim_limits(self) -> ClaimLimits:
         running = self._in_flight.by_type()
         types = [self._catalogue.get(name) for name in self._catalogue.names()]
-        self._note_held({t.name: reason for t in types if (reason := self._connection.admits(t.pacing)) is not None})
+        self._note_held({t.name: reason for t in types if (reason := self._obstacle(t.name, t.pacing)) is not None})
         normal_places = self._batch_size - self._urgent_places
         return ClaimLimits(
             limit=max(0, self._batch_size - len(self._in_flight)),
@@ -256,6 +260,10 @@ class UnifiedQueueWorker:
             type_limits={t.name: max(0, t.concurrency - running[t.name]) for t in types},
             skip_types=frozenset(self._held),
         )
+
+    def _obstacle(self, request_type: str, pacing: str) -> str | None:
+        """Why no request of a type may begin; None when it may."""
+        return self._pauses.of_type(request_type) or self._connection.admits(pacing)
 
     def _note_held(self, held: dict[str, str]) -> None:
         for name in sorted(held.keys() | self._held.keys()):

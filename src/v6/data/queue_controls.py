@@ -53,6 +53,14 @@ class Pause:
     end: datetime | None
     reason: str | None
 
+    @property
+    def resume_command(self) -> str:
+        """What ends it."""
+        if self.target in (QUEUE, SCHEDULES):
+            return f"v6 {self.target.removesuffix('s')} resume"
+        kind, _, name = self.target.partition(":")
+        return f"v6 schedule resume {name}" if kind == "schedule" else f"v6 queue resume --type {name}"
+
     def covers(self, at: datetime) -> bool:
         """True when the target was paused at an instant."""
         return self.start <= at and (self.end is None or at < self.end)

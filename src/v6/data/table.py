@@ -109,6 +109,7 @@ def tables() -> dict[str, type[Table]]:
     from v6.data.coverage import CoverageTable
     from v6.data.derived_statistics import DerivedStatisticsTable
     from v6.data.futures_snapshots import FuturesSnapshotsTable
+    from v6.data.incidents import IncidentsTable
     from v6.data.lake_account import LakeAccount
     from v6.data.market_bars import MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable
@@ -131,5 +132,6 @@ def tables() -> dict[str, type[Table]]:
         ScheduleLogTable,
         SchedulerStateTable,
         QueueControlsTable,
+        IncidentsTable,
     )
     return {table.spec.name: table for table in classes}

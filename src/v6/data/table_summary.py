@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -20,6 +22,24 @@ class TableSummary:
     bytes: int
     version: int
     updated_at: datetime | None
+
+
+def wrong_file(lake: Lake, name: str) -> str | None:
+    """The first file of a local table that is absent or not as long as the log says, in words; None when all are right.
+
+    Raises:
+        TableDamaged: the table is absent or its log cannot be read.
+    """
+    if not lake.is_local:
+        return None
+    files = pl.DataFrame(lake.open(name).get_add_actions(flatten=True)).select("path", "size_bytes")
+    for path, size in files.iter_rows():
+        file = Path(lake.uri(name)) / unquote(path)
+        if not file.exists():
+            return f"the table {name} lacks its file {path}"
+        if file.stat().st_size != size:
+            return f"the table {name} has a file of {file.stat().st_size:,} bytes that should have {size:,}: {path}"
+    return None
 
 
 def summarise(lake: Lake, name: str) -> TableSummary:

@@ -32,9 +32,7 @@ def queue_checks(stats: QueueStats, lake: Lake, clock: Clock) -> Iterator[Findin
     """What waits, for how long, and whether somebody paused it."""
     for target, pause in QueueControlsTable(lake, clock=clock).paused_now().items():
         reason = f": {pause.reason}" if pause.reason else ""
-        yield warning(
-            "paused", f"{target} since {pause.start:%Y-%m-%d %H:%M} UTC{reason}", f"`v6 schedule resume {target}`"
-        )
+        yield warning("paused", f"{target} since {pause.start:%Y-%m-%d %H:%M} UTC{reason}", f"`{pause.resume_command}`")
     counts = ", ".join(f"{count:,} {status.lower()}" for status, count in stats.counts.items() if count)
     waited = stats.oldest_due_seconds or 0.0
     if waited > LATE_SECONDS:

@@ -13,12 +13,13 @@ from v6.clock import Clock
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable
 from v6.data.delta import Lake
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.errors import LakeError
 from v6.events import EventBus
 from v6.scheduler.backfill import ask, plan_backfill
 from v6.scheduler.cron import Cron
 from v6.scheduler.ledger import Ledger
 from v6.scheduler.schedule import Schedule
-from v6.scheduler.scheduler_events import HolesAsked
+from v6.scheduler.scheduler_events import HolesAsked, SchedulerHeld
 
 TRIES = 3
 AGE = timedelta(days=30)
@@ -26,7 +27,7 @@ ZONE = ZoneInfo("America/New_York")
 
 
 class NightlyBackfill:
-    """Looks at every tick whether it is time."""
+    """Looks every second whether it is time."""
 
     def __init__(
         self,
@@ -46,6 +47,15 @@ class NightlyBackfill:
         self._events = events
         self._cron = cron
         self._looked_at = clock.now()
+
+    async def run(self) -> None:
+        """Look until cancelled; a lake that refuses is reported and tried the next night."""
+        while True:
+            try:
+                await self.look()
+            except LakeError as error:
+                self._events.emit(SchedulerHeld(message=str(error)))
+            await self._clock.sleep(self._clock.speed)
 
     async def look(self) -> None:
         """Ask for the holes there are, when the time has come since the last look."""

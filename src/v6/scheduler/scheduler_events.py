@@ -94,3 +94,51 @@ class HolesAsked(Event):
 
     requests: int
     intervals: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FreshnessViolated(Event):
+    """A table does not grow as expected; ``cause`` is the likely one, found along the chain."""
+
+    name: ClassVar[str] = "freshness.violated"
+    level: ClassVar[str] = "warning"
+
+    table: str
+    symbol: str
+    age_minutes: float | None
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FreshnessRestored(Event):
+    """A table grows again."""
+
+    name: ClassVar[str] = "freshness.restored"
+
+    table: str
+    symbol: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlertSent(Event):
+    """A person was told; ``kind`` is opened or recovered."""
+
+    name: ClassVar[str] = "alert.sent"
+
+    by: str
+    kind: str
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlertFailed(Event):
+    """A person could not be told by this way, after three tries."""
+
+    name: ClassVar[str] = "alert.failed"
+    level: ClassVar[str] = "error"
+
+    by: str
+    kind: str
+    cause: str
+    message: str

@@ -47,10 +47,10 @@ Result = TypeVar("Result")
 
 
 class Watch(Protocol):
-    """Looks after something at every tick, in its own rhythm."""
+    """Looks after something beside the slots, in its own rhythm."""
 
-    async def look(self) -> None:
-        """Look, when it is time to."""
+    async def run(self) -> None:
+        """Look after it until cancelled."""
         ...
 
 
@@ -70,7 +70,7 @@ class UnifiedScheduler:
         tick_seconds: float = 1.0,
         watches: Sequence[Watch] = (),
     ) -> None:
-        """``tick_seconds`` are machine time; ``watches`` look at every tick."""
+        """``tick_seconds`` are machine time; ``watches`` run beside the ticks."""
         self._queue = queue
         self._schedules = tuple(schedules)
         self._clock = clock
@@ -107,14 +107,28 @@ class UnifiedScheduler:
         trigger = IntervalTrigger(seconds=self._tick_seconds, timezone=UTC)
         ticker.add_job(self._guarded_tick, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
         ticker.start()
+        tasks = [asyncio.create_task(watch.run(), name=type(watch).__name__) for watch in self._watches]
+        for task in tasks:
+            task.add_done_callback(self._note_end)
         try:
             await self._stopping.wait()
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             async with self._ticking:  # a tick that runs is let finish: APScheduler would cancel it
                 ticker.shutdown(wait=False)
             await self._end()
         if self._failure is not None:
             raise self._failure
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """A watch that ends by itself stops the scheduler loudly."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        self._failure = error if isinstance(error, Exception) else RuntimeError(f"{task.get_name()} ended")
+        self._stopping.set()
 
     def stop(self) -> None:
         """End after the tick that runs."""
@@ -164,14 +178,12 @@ class UnifiedScheduler:
             self._stopping.set()
 
     async def tick(self) -> None:
-        """Ask what is due, settle what ended, say that we live."""
+        """Ask what is due, settle what ended, say that it lives."""
         await self._ask()
         if self._is_time("settle", SETTLE_SECONDS):
             await self._settle()
         if self._is_time("heartbeat", HEARTBEAT_SECONDS):
             await self._call(self._states.record, self._state("running"))
-        for watch in self._watches:
-            await watch.look()
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = self._clock.machine_monotonic()
