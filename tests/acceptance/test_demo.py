@@ -138,11 +138,12 @@ def is_what_was_sent(stored: float, sent: list[tuple[datetime, float]], at: date
 
 def test_every_stored_number_is_the_one_the_journal_says_was_sent(demo: Demo, chain: pl.DataFrame) -> None:
     sent = sent_values(Path(demo.figures["journal"]))
-    columns = [*PRICE_TICKS.values(), *set(SIZE_TICKS.values()), *MODEL]
+    quoted = [*PRICE_TICKS.values(), *set(SIZE_TICKS.values())]
+    columns = [*quoted, *MODEL]
     wrong = [
         (row["local_symbol"], name, row[name], sent[row["con_id"]][name])
         for row in chain.iter_rows(named=True)
-        for name in columns
+        for name in (columns if row["greeks_source"] == "model" else quoted)
         if row[name] is not None and not is_what_was_sent(row[name], sent[row["con_id"]][name], row["timestamp"])
     ]
     assert wrong == []
@@ -155,7 +156,7 @@ def test_the_options_are_whole(chain: pl.DataFrame) -> None:
     assert chain["open_interest"].null_count() == chain["volume"].null_count() == 0
     assert (chain["open_interest"] > 0).all()
     assert set(chain["market_data_type"]) == {"live"}
-    assert set(chain["greeks_source"]) == {"model"}
+    assert (chain["greeks_source"] == "model").sum() >= 0.95 * chain.height
 
 
 def years_left(expiry: date, at: datetime) -> float:
@@ -299,6 +300,7 @@ def test_a_second_run_adds_a_new_cycle_and_doubles_nothing(again: tuple[Demo, di
     second, before = again
     options = second.table("option_snapshots")
     assert options.select("cycle", "con_id").is_unique().all()
+    assert second.figures["requests"] == {"SUCCESS": 14}
     assert options["cycle"].n_unique() == 2 * before["option_snapshots"]["cycle"].n_unique()
     assert options.height == before["option_snapshots"].height + second.figures["option_rows"]
     assert second.table("futures_snapshots").height == before["futures_snapshots"].height + 4

@@ -15,6 +15,8 @@ from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.queue_log import current, requests_of
 
+OPTION_VOLUME = "100"  # the generic tick that is asked for with options alone
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
@@ -40,9 +42,8 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """What the contracts that are still to be asked will take; None while nothing is known."""
-        if not self.contracts_per_second or not self.contracts_planned:
-            return None
-        return max(0, self.contracts_planned - self.contracts_asked) / self.contracts_per_second
+        left = self.contracts_planned - self.contracts_asked
+        return left / self.contracts_per_second if left > 0 and self.contracts_per_second else None
 
     def line(self) -> str:
         """The look as one line of text."""
@@ -56,7 +57,10 @@ class Progress:
 
 
 class JournalTail:
-    """Counts what a gateway's journal says from now on: option contracts listed, and market data asked for them."""
+    """Counts what a gateway's journal says from now on: option contracts listed, and market data asked for them.
+
+    A lake that knows the day's contracts already lists none: then as many are planned as were asked for so far.
+    """
 
     def __init__(self, path: Path) -> None:
         self.planned = 0
@@ -80,9 +84,9 @@ class JournalTail:
         values = entry["values"]
         if entry["kind"] == "contract_details" and isinstance(values, list) and "OPT" in values[:5]:
             self._options.add(int(str(entry["con_id"])))
-            self.planned = len(self._options)
-        elif entry["kind"] == "request_market_data" and entry["con_id"] in self._options:
-            self.asked += 1
+        elif entry["kind"] == "request_market_data" and isinstance(values, list):
+            self.asked += OPTION_VOLUME in str(values[0]).split(",")
+        self.planned = max(len(self._options), self.asked)
 
 
 def requests_now(lake: Lake, request_ids: Collection[str], since: date) -> tuple[IBRequest, ...]:
