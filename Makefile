@@ -7,7 +7,7 @@ PYTHON ?= python3
 SYSTEMD ?= /run/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench drill-weeks clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drill-weeks clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md h
 	$(BIN)/python bench/bench_append.py
 	$(BIN)/python bench/bench_partitions.py
 	$(BIN)/python bench/bench_demo.py
+
+bench-session: setup ## measure whole collection cycles against the gateway's limits; about 20 minutes
+	$(BIN)/python bench/bench_session.py
 
 clean: ## remove the virtual environment and caches; the lake stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

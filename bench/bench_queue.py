@@ -94,13 +94,15 @@ async def enqueue(lake: Path, count: int) -> float:
     return seconds
 
 
-def work(lake: str, name: str, total: int, out: Any) -> None:
+def work(lake: str, name: str, total: int, start: Any, out: Any) -> None:
     """One worker with an instant handler: claims until the bulk is done."""
-    out.put((name, asyncio.run(_work(lake, name, total))))
+    out.put((name, asyncio.run(_work(lake, name, total, start))))
 
 
-async def _work(lake: str, name: str, total: int) -> list[str]:
+async def _work(lake: str, name: str, total: int, start: Any) -> list[str]:
     queue, done, claimed = new_queue(lake, name), [], list[Any]()
+    await queue.refresh()
+    await asyncio.to_thread(start.wait)  # none begins while the other still loads
     while True:
         turn = await queue.settle_and_claim({r.request_id: Done() for r in claimed}, BATCH)
         done += [r.request_id for r in claimed]
@@ -128,7 +130,8 @@ def rivals(lake: Path, total: int) -> dict[str, float]:
     out, stop = context.Queue(), context.Event()
     began = time.perf_counter()
     names = ["a", "b"]
-    workers = [context.Process(target=work, args=(str(lake), name, total, out)) for name in names]
+    start = context.Barrier(len(names))
+    workers = [context.Process(target=work, args=(str(lake), name, total, start, out)) for name in names]
     producer = context.Process(target=produce, args=(str(lake), stop, out))
     for process in [*workers, producer]:
         process.start()
