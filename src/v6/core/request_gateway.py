@@ -1,0 +1,107 @@
+"""The session as one request sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from v6.core.error_catalogue import ACCOUNT, HISTORY, MARKET_DATA
+from v6.core.fair_queue import Claimant
+from v6.core.gateway_calls import GatewayCalls, Question
+from v6.core.gateway_session import SocketClient
+from v6.core.ib_records import format_end
+from v6.request_types.base import Bar, Completeness, Contract, ContractDetails, OptionParameters, Position, Quote
+
+
+class RequestGateway:
+    """The session as one request sees it: every call is paced by that request's priority."""
+
+    def __init__(self, calls: GatewayCalls, claimant: Claimant, account: Callable[[], str]) -> None:
+        self._calls = calls
+        self._account = account
+        self._claimant = claimant
+        self._has_history = False
+
+    @property
+    def account(self) -> str:
+        """The account the session belongs to."""
+        return self._account()
+
+    async def contract_details(self, contract: Contract) -> Sequence[ContractDetails]:
+        """Every contract that fits; raises GatewayError 200 when none does."""
+        question = Question(
+            what=f"contract details of {_label(contract)}",
+            send=lambda client, call_id: client.reqContractDetails(call_id, client.contract(contract)),
+            kind=MARKET_DATA if contract.sec_type in {"OPT", "FOP"} else ACCOUNT,
+            seconds=self._calls.deadlines.contract_details,
+            admission=lambda: self._calls.pacing.contract_details(contract, self._claimant),
+        )
+        return await self._calls.call(self._claimant, question)
+
+    async def option_parameters(self, underlying: ContractDetails) -> Sequence[OptionParameters]:
+        """The expiries and strikes listed on an underlying, per exchange and trading class."""
+        asked = underlying.contract
+        exchange = asked.exchange if asked.sec_type in {"FUT", "CONTFUT"} else ""
+        question = Question(
+            what=f"option parameters of {_label(asked)}",
+            send=lambda client, call_id: client.reqSecDefOptParams(
+                call_id, asked.symbol, exchange, asked.sec_type, asked.con_id
+            ),
+            kind=MARKET_DATA,
+            seconds=self._calls.deadlines.option_parameters,
+        )
+        return await self._calls.call(self._claimant, question)
+
+    async def quote(self, contract: Contract, completeness: Completeness) -> Quote:
+        """Stream one contract until the quote is complete, then cancel."""
+        return await self._calls.stream(self._claimant, contract, completeness)
+
+    async def historical_bars(
+        self,
+        contract: Contract,
+        *,
+        end: datetime | None,
+        duration: str,
+        bar_size: str,
+        what_to_show: str,
+        regular_hours: bool,
+    ) -> Sequence[Bar]:
+        """One page of bars that end at ``end`` (UTC; None is now).
+
+        The first page of a request is refused when IB's limits would hold it back for long; later ones wait.
+        """
+        calls = self._calls
+        identity = (format_end(end), duration, bar_size, regular_hours)
+        is_patient, self._has_history = self._has_history, True
+
+        def send(client: SocketClient, call_id: int) -> None:
+            client.reqHistoricalData(
+                *(call_id, client.contract(contract), format_end(end), duration, bar_size, what_to_show),
+                *(int(regular_hours), 2, False, []),
+            )
+
+        question = Question(
+            what=f"history of {_label(contract)}",
+            send=send,
+            kind=HISTORY,
+            seconds=calls.deadlines.history,
+            admission=lambda: calls.pacing.history(
+                contract,
+                bar_size=bar_size,
+                what_to_show=what_to_show,
+                identity=identity,
+                claimant=self._claimant,
+                is_patient=is_patient,
+            ),
+            cancel=lambda client, call_id: client.cancelHistoricalData(call_id),
+        )
+        return await calls.call(self._claimant, question)
+
+    async def positions(self) -> Sequence[Position]:
+        """All positions of the account."""
+        return await self._calls.positions(self._claimant)
+
+
+def _label(contract: Contract) -> str:
+    parts = (contract.sec_type, contract.symbol, contract.expiry or contract.contract_month, contract.strike)
+    return " ".join(str(part) for part in (*parts, contract.right) if part)
