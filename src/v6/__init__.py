@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     from v6.errors import UsageError as UsageError
     from v6.errors import V6Error as V6Error
     from v6.errors import WorkerBusy as WorkerBusy
+    from v6.readers.account import positions as positions
+    from v6.readers.bars import bars as bars
+    from v6.readers.collection import coverage as coverage
+    from v6.readers.collection import request_history as request_history
+    from v6.readers.collection import requests as requests
+    from v6.readers.derived import statistics as statistics
+    from v6.readers.export import export as export
+    from v6.readers.futures import continuous_futures as continuous_futures
+    from v6.readers.futures import futures as futures
+    from v6.readers.futures import futures_history as futures_history
+    from v6.readers.futures import futures_rolls as futures_rolls
+    from v6.readers.options import contracts as contracts
+    from v6.readers.options import option_chain as option_chain
+    from v6.readers.options import option_cycles as option_cycles
+    from v6.readers.options import option_history as option_history
+    from v6.readers.sql import sql as sql
     from v6.settings import Settings as Settings
     from v6.settings import load_settings as load_settings
 
@@ -48,7 +64,23 @@ EXPORTS = {
     "UsageError": "v6.errors",
     "V6Error": "v6.errors",
     "WorkerBusy": "v6.errors",
+    "bars": "v6.readers.bars",
+    "continuous_futures": "v6.readers.futures",
+    "contracts": "v6.readers.options",
+    "coverage": "v6.readers.collection",
+    "export": "v6.readers.export",
+    "futures": "v6.readers.futures",
+    "futures_history": "v6.readers.futures",
+    "futures_rolls": "v6.readers.futures",
     "load_settings": "v6.settings",
+    "option_chain": "v6.readers.options",
+    "option_cycles": "v6.readers.options",
+    "option_history": "v6.readers.options",
+    "positions": "v6.readers.account",
+    "request_history": "v6.readers.collection",
+    "requests": "v6.readers.collection",
+    "sql": "v6.readers.sql",
+    "statistics": "v6.readers.derived",
 }
 __all__ = [
     "AccountMismatch",
@@ -70,7 +102,23 @@ __all__ = [
     "UsageError",
     "V6Error",
     "WorkerBusy",
+    "bars",
+    "continuous_futures",
+    "contracts",
+    "coverage",
+    "export",
+    "futures",
+    "futures_history",
+    "futures_rolls",
     "load_settings",
+    "option_chain",
+    "option_cycles",
+    "option_history",
+    "positions",
+    "request_history",
+    "requests",
+    "sql",
+    "statistics",
 ]
 
 

@@ -20,7 +20,7 @@ from v6.errors import ExitCode, V6Error
 # The modules of v6.commands; each function in a module's COMMANDS is one command.
 MODULES = (
     *("gateway", "worker", "scheduler", "up"),
-    *("submit", "status", "requests", "queue", "tables", "settings"),
+    *("submit", "status", "requests", "queue", "tables", "sql", "settings"),
     *("schedule", "coverage", "freshness", "doctor", "demo"),
 )
 

@@ -12,8 +12,21 @@ ERRORS = {
     *("RequestConflict", "RequestError", "RequestFailed", "SettingsError", "TableDamaged", "TableIncompatible"),
     *("UnknownRequest", "UsageError", "V6Error", "WorkerBusy"),
 }
+READERS = {
+    *("bars", "continuous_futures", "contracts", "coverage", "export", "futures", "futures_history", "futures_rolls"),
+    *(
+        "option_chain",
+        "option_cycles",
+        "option_history",
+        "positions",
+        "request_history",
+        "requests",
+        "sql",
+        "statistics",
+    ),
+}
 PUBLIC = {
-    "v6": {"App", "Clock", "Settings", "load_settings", *ERRORS},
+    "v6": {"App", "Clock", "Settings", "load_settings", *ERRORS, *READERS},
     "v6.data": {
         *("Lake", "IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats", "RequestStatus"),
         *("OptionSnapshotsTable", "FuturesSnapshotsTable", "MarketBarsTable", "PositionUpdatesTable"),

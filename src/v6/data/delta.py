@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
@@ -34,6 +34,7 @@ __all__ = [
     "filesystem",
     "missing_columns",
     "partition_dates",
+    "query",
     "scan_table",
     "to_arrow",
 ]
@@ -211,6 +212,19 @@ def scan_table(table: DeltaTable) -> pl.LazyFrame:
 def partition_dates(table: DeltaTable) -> list[date]:
     """The values of the partition ``date`` that have files at this table's version; reads the log only."""
     return [date.fromisoformat(partition["date"]) for partition in table.partitions()]
+
+
+def query(lake: Lake, names: Sequence[str], sql: str) -> pl.DataFrame:
+    """The answer to a SELECT over these tables, each under its own name, run by the library's DataFusion.
+
+    Raises:
+        DeltaError: the text cannot be run.
+        TableDamaged: a table cannot be opened.
+    """
+    builder = QueryBuilder()
+    for name in names:
+        builder = builder.register(name, lake.open(name))
+    return pl.DataFrame(pa.table(builder.execute(sql)))
 
 
 def missing_columns(table: DeltaTable, spec: TableSpec) -> list[Column]:

@@ -1,0 +1,33 @@
+"""SQL over every table of a lake."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from v6.data.delta import DeltaError, Lake, query
+from v6.errors import UsageError
+from v6.readers.where import lake_of
+
+READS = re.compile(r"\s*(--[^\n]*\n\s*)*(SELECT|WITH)\b", re.IGNORECASE)
+
+
+def sql(text: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
+    """The answer to one SELECT over the tables of a lake, each under its own name; run by DataFusion, in full.
+
+    Raises:
+        UsageError: it is no SELECT, or it names a table or column that is not there.
+        LakeError: the lake is not there or cannot be read.
+    """
+    if not READS.match(text):
+        raise UsageError("sql() only reads: begin with SELECT or WITH")
+    place = lake_of(lake)
+    names = place.table_names()
+    named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
+    try:
+        return query(place, named, text).lazy()
+    except DeltaError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"this SQL cannot be run: {reason}; the tables are {', '.join(names) or 'none'}") from error
