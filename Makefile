@@ -58,6 +58,7 @@ drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; 
 bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md has the figures
 	$(BIN)/python bench/bench_queue.py
 	$(BIN)/python bench/bench_append.py
+	$(BIN)/python bench/bench_flush.py
 	$(BIN)/python bench/bench_partitions.py
 	$(BIN)/python bench/bench_demo.py
 

@@ -40,7 +40,7 @@ class App:
         """The tables."""
         from v6.data.delta import Lake
 
-        return Lake(self.settings.lake)
+        return Lake(self.settings.lake, flushes=self.settings.flush_commits)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -11,6 +11,7 @@
     │   ├── TableIncompatible    a table has columns or features this version cannot use
     │   ├── AccountMismatch      the lake belongs to another account
     │   ├── LeaseLost            another took over this worker's place: start again
+    │   ├── NotDurable           the disk lost a write: start again
     │   └── CommitContended      rivals kept winning: try again
     ├── GatewayError             the session with the gateway; carries a category and IB's code
     │   └── GatewayUnavailable   nobody answers at that address, or the session was refused
@@ -106,6 +107,10 @@ class AccountMismatch(LakeError):
 
 class LeaseLost(LakeError):
     """Another worker has taken over this one's place; it cannot write any more."""
+
+
+class NotDurable(LakeError):
+    """A commit landed and could not be brought to the disk: nothing that waits for it may count; start again."""
 
 
 class CommitContended(LakeError):

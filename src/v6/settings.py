@@ -52,6 +52,10 @@ class Settings(BaseModel):
     lake: Annotated[str, AfterValidator(_lake_text)] = Field(
         default="data/lake", description="folder or URL of the lake: one folder a table"
     )
+    flush_commits: bool = Field(
+        default=True,
+        description="on a local lake a commit counts only when it is flushed to the disk, which survives power cuts",
+    )
     gateway_host: str = Field(
         default="127.0.0.1", min_length=1, description="host of IB Gateway or of the simulated gateway"
     )

@@ -37,6 +37,7 @@ def test_the_queue_between_two_workers_and_a_producer() -> None:
     ("script", "arguments"),
     [
         ("bench_append.py", ["--batches", "2"]),
+        ("bench_flush.py", ["--rounds", "3"]),
         ("bench_partitions.py", ["--rows", "5400", "--days", "1", "--only", "date"]),
     ],
 )

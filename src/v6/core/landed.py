@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from v6.data.delta import Lake, TableSpec
+from v6.data.delta import Lake, TableSpec, scan_table
 
 
 def landed_rows(lake: Lake, spec: TableSpec, request_ids: Sequence[str]) -> pl.DataFrame:
-    """request_id and known_at of those requests' rows in a result table, one row each. Blocks.
+    """request_id and known_at of those requests' rows in a result table, one row each; they are on the disk. Blocks.
 
     Raises:
         LakeError: the table cannot be read.
     """
-    rows = lake.scan(spec).filter(pl.col("request_id").is_in(list(request_ids)))
+    if not lake.exists(spec.name):
+        return spec.empty().select("request_id", "known_at")
+    table = lake.open(spec.name)
+    lake.flush(spec.name, int(table.version()))  # whoever wrote them may have died before the flush
+    rows = scan_table(table).filter(pl.col("request_id").is_in(list(request_ids)))
     return rows.select("request_id", "known_at").collect()
 
 

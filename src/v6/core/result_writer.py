@@ -21,7 +21,7 @@ from v6.core.retry import message_of
 from v6.core.worker_events import LakeWriteHeld, ResultsAppended
 from v6.data.delta import SEQUENCE_BITS, Lake, TableSpec, TableWriter
 from v6.data.table import Table
-from v6.errors import LakeError, LeaseLost, TableIncompatible
+from v6.errors import LakeError, LeaseLost, NotDurable, TableIncompatible
 from v6.events import EventBus
 from v6.request_types.base import Fetched
 
@@ -111,7 +111,12 @@ class ResultWriter:
             return await landing.done
 
     async def run(self) -> None:
-        """Append whatever is ready, until closed and empty. Raises LeaseLost when another took this worker's place."""
+        """Append whatever is ready, until closed and empty.
+
+        Raises:
+            LeaseLost: another took this worker's place.
+            NotDurable: the disk lost a write.
+        """
         batch: list[_Landing] = []
         try:
             while await self._has_news():
@@ -178,7 +183,7 @@ class ResultWriter:
         while True:
             try:
                 written = await self.call(self._append, name, rows)
-            except LeaseLost:
+            except (LeaseLost, NotDurable):
                 raise
             except LakeError as error:
                 if self._closing.is_set():
@@ -218,6 +223,7 @@ class ResultWriter:
             return _Written(version=None, rows=written, misfits=misfits)
         news = table.prepare(pl.concat(fitting.values()))
         if news.is_empty():
+            writer.flush()  # what is stored already may be another writer's last commit
             return _Written(version=None, rows=written, misfits=misfits)
         version = writer.append(news)
         if "request_id" in news.columns:

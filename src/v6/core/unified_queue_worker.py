@@ -38,7 +38,7 @@ from v6.data.outcome import Done, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
 from v6.data.table import Table, tables
 from v6.data.worker_state import WorkerState
-from v6.errors import LakeError, LeaseLost, SettingsError, TableDamaged
+from v6.errors import LakeError, LeaseLost, NotDurable, SettingsError, TableDamaged
 from v6.events import EventBus
 
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
@@ -111,6 +111,7 @@ class UnifiedQueueWorker:
             GatewayUnavailable: the first connection was refused.
             AccountMismatch: the lake belongs to another account.
             LeaseLost: another took over this worker's place.
+            NotDurable: the disk lost a write.
             LakeError: the lake cannot be used.
         """
         self._lake.check_usable()
@@ -206,7 +207,7 @@ class UnifiedQueueWorker:
             return
         try:
             turn = await self._settle_and_claim(limits)
-        except (LeaseLost, TableDamaged):
+        except (LeaseLost, NotDurable, TableDamaged):
             raise
         except LakeError as error:
             held = LakeWriteHeld(table=REQUESTS.name, message=message_of(error), retry_seconds=HOLD_SECONDS)

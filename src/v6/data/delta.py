@@ -39,6 +39,8 @@ __all__ = [
     "to_arrow",
 ]
 
+from v6.data.commit_file import TRANSACTIONS
+from v6.data.flush import flush_table
 from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -107,8 +109,12 @@ class TableSpec:
 class Lake:
     """The tables below one URL: a folder by default, an object store with ``storage_options``."""
 
-    def __init__(self, url: str | Path, *, storage_options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str | Path, *, storage_options: Mapping[str, str] | None = None, flushes: bool = True
+    ) -> None:
+        """With ``flushes`` a commit to a local lake counts only when it is on the disk (docs/durability.md)."""
         self.url = str(url).rstrip("/")
+        self.flushes = flushes and self.is_local
         self.storage_options = dict(storage_options) if storage_options else None
 
     @property
@@ -177,9 +183,20 @@ class Lake:
         self.check_usable()
         if not self.exists(spec.name):
             self._create(spec)
+            self.flush(spec.name, 0)
         table = self.open(spec.name)
         _check_compatible(spec, table)
         return table
+
+    def flush(self, name: str, version: int) -> None:
+        """Bring every commit of a table up to a version to the disk, whoever wrote it. Blocks.
+
+        Raises:
+            NotDurable: the system could not write; nothing that waits for this may count.
+            TableDamaged: a commit in between is torn.
+        """
+        if self.flushes:
+            flush_table(Path(self.url), name, version)
 
     def scan(self, spec: TableSpec) -> pl.LazyFrame:
         """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent."""
@@ -268,14 +285,13 @@ def append(
         DeltaError: the commit did not land, or it is unknown whether it did.
     """
     transactions = [Transaction(app_id, version) for app_id, version in (app_transactions or {}).items()]
+    metadata = {TRANSACTIONS: str(len(transactions)), **({"token": token} if token else {})}
     write_deltalake(
         table,
         to_arrow(frame),
         mode="append",
         writer_properties=COMPRESSION,
-        commit_properties=CommitProperties(
-            custom_metadata={"token": token} if token else None, app_transactions=transactions or None
-        ),
+        commit_properties=CommitProperties(custom_metadata=metadata, app_transactions=transactions or None),
     )
     return int(table.version())
 
@@ -296,14 +312,21 @@ class TableWriter:
         self._commit(spec.empty(), first)
 
     def append(self, frame: pl.DataFrame) -> int:
-        """Append the rows, conformed to the table, in one commit; the table's version afterwards.
+        """Append the rows, conformed to the table, in one commit that is on the disk; the table's version afterwards.
 
         Raises:
             TableIncompatible: the rows do not fit the table.
+            NotDurable: the rows landed and could not be flushed.
             LeaseLost: a later epoch of this worker, or whoever took over from it, has fenced it; nothing was written.
             LakeError: the commit did not land.
         """
         return self._commit(self.spec.conform(frame), self._version + 1)
+
+    def flush(self) -> int:
+        """Make sure that whatever this object has seen of the table is on the disk; the table's version."""
+        version = int(self._table.version())
+        self._lake.flush(self.spec.name, version)
+        return version
 
     def _commit(self, frame: pl.DataFrame, version: int) -> int:
         for _ in range(COMMIT_TRIES):
@@ -316,7 +339,7 @@ class TableWriter:
                 if self._table.transaction_version(self._app_id) != version:
                     continue
             self._version = version
-            return int(self._table.version())
+            return self.flush()
         raise LakeError(f"rows for {self.spec.name} could not be appended: {_first_line(failure)}") from failure
 
     def _check_not_fenced(self) -> None:

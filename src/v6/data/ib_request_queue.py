@@ -101,6 +101,8 @@ class IBRequestQueue:
     ) -> str:
         """Insert one request and return its id; with a key that holds, the id of the request that holds it.
 
+        It is on the disk when this returns.
+
         Raises:
             RequestError: the request is not one the catalogue knows; the text names the field.
             LakeError: the table cannot be written; nothing was inserted.
@@ -132,6 +134,8 @@ class IBRequestQueue:
         ids = [self._born_id(new, now, born) for new in checked]
         if born:
             self._writer.birth(list(born.values()))
+        elif ids:
+            self._writer.flush()  # the requests that hold the keys may be another process's, in its very last commit
         return ids
 
     def _born_id(self, new: NewRequest, now: datetime, born: dict[str, IBRequest]) -> str:

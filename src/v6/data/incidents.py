@@ -143,7 +143,8 @@ class IncidentsTable(Table):
         }
         frame = self.spec.conform(pl.DataFrame([values], schema=self.spec.schema))
         version = (table.transaction_version(APP_ID) or 0) + 1
-        delta.append(table, frame, app_transactions={APP_ID: version})
+        landed = delta.append(table, frame, app_transactions={APP_ID: version})
+        self.lake.flush(self.spec.name, landed)
 
     def _has(self, row: Incident) -> bool:
         known = self.standing().get(row.cause)

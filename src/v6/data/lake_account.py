@@ -58,10 +58,11 @@ class LakeAccount(Table):
         row = {"account": account, "timestamp": self.clock.now(), "known_at": self.clock.machine_now()}
         frame = self.spec.conform(pl.DataFrame([row], schema=self.spec.schema))
         failure: Exception | None = None
-        for _ in range(TRIES):
+        for _ in range(TRIES):  # what landed is found, and flushed, next time round
             table = self.lake.ensure(self.spec)
             owner = _owner(table)
             if owner is not None:
+                self.lake.flush(self.spec.name, int(table.version()))
                 return owner
             try:
                 delta.append(table, frame, app_transactions={APP_ID: 1})

@@ -71,10 +71,13 @@ class QueueLog:
                 lines = source.read().splitlines()
         except FileNotFoundError:
             return None
+        damaged = f"the table {REQUESTS.name}: its commit {self._lake.uri(REQUESTS.name)}/{path} is torn"
+        if not lines:  # which the storage library takes for a commit that did nothing
+            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`")
         try:
             return _parse_commit(version, [json.loads(line) for line in lines if line.strip()])
         except (ValueError, KeyError) as error:
-            raise TableDamaged(f"the table {REQUESTS.name} has a torn commit {path}: restore it or drop it") from error
+            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`") from error
 
     def _filesystem(self, table: DeltaTable) -> pafs.FileSystem:
         if self._files is None:

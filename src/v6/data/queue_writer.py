@@ -52,7 +52,10 @@ class QueueWriter:
     def transact(self, decide: Decision) -> list[IBRequest]:
         """Commit the rows that ``decide`` gives for the newest state, deciding anew whenever a rival came first.
 
+        They are on the disk when it returns, with every commit before them.
+
         Raises:
+            NotDurable: the rows landed and could not be flushed.
             CommitContended: rivals came first too often, or the disk refused; nothing was written.
         """
         failure: Exception | None = None
@@ -69,10 +72,10 @@ class QueueWriter:
                 self._turn_seconds = self._clock.machine_monotonic() - began
             except (DeltaError, OSError) as error:
                 failure = error
-                if self._has_landed(token):
-                    return rows
-                self._clock.pause(random.uniform(0, min(0.2, 0.002 * 2**attempt)))
-                continue
+                if not self._has_landed(token):
+                    self._clock.pause(random.uniform(0, min(0.2, 0.002 * 2**attempt)))
+                    continue
+            self.flush()
             return rows
         raise CommitContended(f"the queue could not be written after {TRIES} tries: {failure}") from failure
 
@@ -80,6 +83,7 @@ class QueueWriter:
         """Append first rows: a plain commit that never conflicts with appends, repeated with the same ids if need be.
 
         Raises:
+            NotDurable: the rows landed and could not be flushed.
             CommitContended: the commit did not land; nothing was written.
         """
         frame = frame_of(rows)
@@ -95,11 +99,17 @@ class QueueWriter:
                 failure = error
                 self._births = None
                 if self._has_landed(token):
+                    self.flush()
                     return
                 self._clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
                 continue
+            self._lake.flush(REQUESTS.name, int(self._births.version()))
             return
         raise CommitContended(f"requests could not be inserted after {TRIES} tries: {failure}") from failure
+
+    def flush(self) -> None:
+        """Make sure that every commit folded so far is on the disk. Raises NotDurable."""
+        self._lake.flush(REQUESTS.name, self._folded)
 
     _turn_seconds = 0.0
 

@@ -45,11 +45,12 @@ class Table:
         return self.spec.conform(frame)
 
     def append(self, frame: pl.DataFrame) -> int:
-        """Prepare the rows and append them in one commit; the table's version afterwards.
+        """Prepare the rows and append them in one commit that is on the disk; the table's version afterwards.
 
         The worker does not use this for results: its ``TableWriter`` appends exactly once.
 
         Raises:
+            NotDurable: the rows landed and could not be flushed.
             TableIncompatible: the rows do not fit the table.
             LakeError: the commit failed; it may have landed all the same.
         """
@@ -63,6 +64,7 @@ class Table:
         except (DeltaError, OSError) as error:
             raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {error}") from error
         self._writing = table
+        self.lake.flush(self.spec.name, version)
         return version
 
     def as_of(self, moment: datetime) -> pl.LazyFrame:
