@@ -16,7 +16,6 @@ from uuid import UUID
 import polars as pl
 
 from v6.app import App
-from v6.core.shutdown import stop_on_signals
 from v6.core.unified_queue_worker import UnifiedQueueWorker
 from v6.data.ib_request import NewRequest
 from v6.data.market_bars import MARKET_BARS
@@ -26,6 +25,7 @@ from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Pa
 from v6.request_types.catalogue import Catalogue
 from v6.scheduler.trading_calendar import load_calendar
 from v6.settings import load_settings
+from v6.signals import stop_on_signals
 
 
 class InstantType(RequestType[Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -25,11 +26,6 @@ MODULES = (
 )
 
 
-def main() -> None:
-    """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run_script(function: Callable[..., Any]) -> NoReturn:
     """Run a script whose one command is ``function``, as ``v6`` runs its own."""
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False)
@@ -42,7 +38,7 @@ def run(arguments: Sequence[str], app: typer.Typer | None = None, *, name: str =
     try:
         code = (app or build())(args=list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, CancelledError):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return forget_reader()

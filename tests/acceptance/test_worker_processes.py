@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.acceptance.stop_storm import storm
 
 from v6.clock import Clock
 from v6.data.delta import Lake
@@ -167,6 +168,19 @@ def chain_contracts(place: Place) -> int:
     cycles = place.rows("option_snapshots").unique("cycle")
     assert cycles.height == 3
     return int(cycles["cycle_contracts"].sum())
+
+
+async def test_a_worker_that_is_told_to_stop_without_end_exits_0_and_leaves_nothing_claimed(place: Place) -> None:
+    queue = place.queue()
+    await queue.insert_many(planned_requests())
+    with ended(start_worker(place, "--grace-seconds", "60")) as worker:
+        await until(lambda: asked_in_journal(place) >= 30, worker)
+        told, said = await asyncio.to_thread(storm, worker, seconds=SECONDS)
+    assert worker.returncode == 0, said
+    assert told > 2
+    await queue.close()
+    assert set(place.requests()["status"]) <= {"PENDING", "SUCCESS"}
+    assert place.rows(REQUESTS.name).select("request_id", "revision").is_unique().all()
 
 
 async def test_a_stop_at_the_first_sign_of_life_exits_0_and_leaves_nothing_claimed(place: Place) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,6 @@ import pytest
 from pydantic import ValidationError
 
 from v6.clock import Clock
-from v6.core.shutdown import stop_on_signals
 from v6.core.unified_queue_worker import UnifiedQueueWorker
 from v6.core.worker_events import (
     LakeWriteHeld,
@@ -34,6 +33,7 @@ from v6.data.worker_state import WorkerStateTable
 from v6.errors import AccountMismatch, ErrorCategory, GatewayError, LakeError, LeaseLost, RequestError, WorkerBusy
 from v6.events import Event, EventBus
 from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Part, RequestType
+from v6.signals import SIGNALS, stop_on_signals
 
 DAY = date(2026, 11, 23)
 PATIENCE = 20.0  # seconds until a test that waits for ever fails
@@ -559,6 +559,16 @@ async def test_what_finishes_together_lands_in_one_commit(tmp_path: Path) -> Non
     assert [(event.rows, event.requests) for event in appended] == [(10, 10)]
 
 
+@pytest.fixture
+def signals_as_before() -> Iterator[None]:
+    """A daemon ignores signals after its end; the tests go on."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_as_before")
 async def test_sigterm_stops_the_worker_in_good_order(tmp_path: Path) -> None:
     started, never = asyncio.Event(), asyncio.Event()
 

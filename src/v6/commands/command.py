@@ -20,6 +20,7 @@ import typer
 from v6.commands.output import Output, forget_reader
 from v6.errors import ExitCode, V6Error
 from v6.settings import Settings, SettingsInForce, load_settings
+from v6.signals import release_signals
 
 JSON = "as_json"
 PANEL = "Settings (also before the command)"
@@ -38,13 +39,18 @@ class Call:
         return self.in_force.settings
 
 
-def command(function: Callable[..., Any]) -> Callable[..., int]:
-    """The function as typer calls it; its result is the exit code, None is 0. A coroutine is run to its end."""
+def command(function: Callable[..., Any], *, stops_in_order: bool = False) -> Callable[..., int]:
+    """The function as typer calls it; its result is the exit code, None is 0. A coroutine is run to its end.
+
+    Of one that ``stops_in_order`` signals wait until it says by ``stop_on_signals`` what they do.
+    """
     own = inspect.signature(function, eval_str=True)
     parameters = [parameter for name, parameter in own.parameters.items() if name != "call"]
 
     @functools.wraps(function)
     def run(context: typer.Context, **values: Any) -> int:
+        if not stops_in_order:
+            release_signals()
         given = {**(context.find_root().obj or {}), **take_globals(values)}
         call = _call(given)
         try:

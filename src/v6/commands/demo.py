@@ -17,7 +17,7 @@ FOLDER = Path("data/demo")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="demo")(command(demo))
+    app.command(name="demo")(command(demo, stops_in_order=True))
 
 
 async def demo(
@@ -29,24 +29,34 @@ async def demo(
     journal: Annotated[Path | None, typer.Option(help="the gateway's journal; journal.jsonl in the folder")] = None,
 ) -> None:
     """Collect chains, futures, bars and positions on the simulated gateway, and show them."""
+    from v6.demo.runner import DemoFolder
+    from v6.signals import cancel_on_signals
+
+    places = DemoFolder(path=folder, journal=journal or folder / "journal.jsonl")
+    with cancel_on_signals():
+        result = await _run(call, places, seed=seed, urgent=urgent)
+    if call.out.as_json:
+        from v6.demo.report import figures
+
+        call.out.json(figures(result, places))
+    else:
+        _print(call, result, places)
+
+
+async def _run(call: Call, places: DemoFolder, *, seed: int, urgent: bool) -> DemoResult:
     import asyncio
 
     from v6.app import App
     from v6.demo.page import check_charts, write_page
-    from v6.demo.report import figures
-    from v6.demo.runner import DemoFolder, run_demo
+    from v6.demo.runner import run_demo
     from v6.demo.view import live_view
 
     check_charts()
-    places = DemoFolder(path=folder, journal=journal or folder / "journal.jsonl")
     with live_view() as show:
         result = await run_demo(call.settings, places, seed=seed, urgent=urgent, show=show)
     done = App(result.settings)
     await asyncio.to_thread(write_page, done.lake, places.page, as_of=done.clock.now())
-    if call.out.as_json:
-        call.out.json(figures(result, places))
-    else:
-        _print(call, result, places)
+    return result
 
 
 def _print(call: Call, result: DemoResult, folder: DemoFolder) -> None:

@@ -10,6 +10,7 @@ import typer
 from v6.app import App
 from v6.commands.command import Call, command
 from v6.errors import ExitCode
+from v6.signals import release_signals
 
 if TYPE_CHECKING:
     from v6.scheduler.freshness import Reading
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="freshness")(command(freshness))
+    app.command(name="freshness")(command(freshness, stops_in_order=True))
 
 
 async def freshness(
@@ -36,6 +37,7 @@ async def freshness(
     if watch:
         await _watch(app)
         return ExitCode.OK
+    release_signals()
     from v6.scheduler.freshness import read_freshness
 
     readings = await asyncio.to_thread(read_freshness, app.lake, app.clock, expectations)
@@ -49,7 +51,7 @@ async def freshness(
 
 
 async def _watch(app: App) -> None:
-    from v6.core.shutdown import stop_on_signals
+    from v6.signals import stop_on_signals
 
     stopping = asyncio.Event()
     watching = asyncio.create_task(app.freshness_watch().run(), name="freshness watch")

@@ -37,7 +37,7 @@ class OverLimit(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
-    group.callback(help=gateway.__doc__)(unless_followed(command(gateway)))
+    group.callback(help=gateway.__doc__)(unless_followed(command(gateway, stops_in_order=True)))
     group.command(name="fault")(command(fault))
     app.add_typer(group, name="gateway")
 
@@ -108,7 +108,7 @@ async def gateway(
 
 
 async def _serve(call: Call, served: SimulatedGateway, clock: Clock) -> None:
-    from v6.core.shutdown import stop_on_signals
+    from v6.signals import stop_on_signals
 
     stopped = asyncio.Event()
     with stop_on_signals(stopped.set):

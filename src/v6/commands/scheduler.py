@@ -10,13 +10,13 @@ from v6.commands.command import Call, command
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="scheduler")(command(scheduler))
+    app.command(name="scheduler")(command(scheduler, stops_in_order=True))
 
 
 async def scheduler(call: Call) -> None:
     """Run the scheduler until it is stopped. Bad schedules are refused, all at once, with file and line."""
-    from v6.core.shutdown import stop_on_signals
     from v6.scheduler.scheduler_events import SchedulesOverCapacity
+    from v6.signals import stop_on_signals
 
     app = App(call.settings)
     schedules = app.schedules

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="up")(command(up))
+    app.command(name="up")(command(up, stops_in_order=True))
 
 
 async def up(
@@ -41,7 +41,7 @@ async def up(
 
     SIGTERM or Ctrl-C ends them in order. When this process dies, they end too.
     """
-    from v6.core.shutdown import stop_on_signals
+    from v6.signals import stop_on_signals
     from v6.supervisor.supervisor import Supervisor
 
     if now is not None and not simulated:

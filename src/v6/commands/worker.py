@@ -22,7 +22,7 @@ WAIT_HELP = "keep trying when the gateway is not there at the start; without it 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="worker")(command(worker))
+    app.command(name="worker")(command(worker, stops_in_order=True))
 
 
 async def worker(
@@ -32,7 +32,7 @@ async def worker(
     wait_for_gateway: Annotated[bool, typer.Option("--wait-for-gateway", help=WAIT_HELP)] = False,
 ) -> None:
     """Run the worker until it is stopped: SIGTERM or Ctrl-C lets requests finish, or puts them back, and exits 0."""
-    from v6.core.shutdown import stop_on_signals
+    from v6.signals import stop_on_signals
 
     app = App(call.settings)
     runs = _Runs(app)

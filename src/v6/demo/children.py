@@ -1,4 +1,4 @@
-"""The demo's processes: the simulated gateway and the worker, each with its log, ended whatever happens."""
+"""The demo's processes: the simulated gateway and the worker, each with its log, ended whatever happens to the demo."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 
 from v6.errors import ExitCode, GatewayUnavailable, LakeError, SettingsError, V6Error, WorkerBusy
 from v6.settings import PREFIX, Settings, as_environment
+from v6.signals import SIGNALS
+from v6.tied import tied
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -62,8 +64,7 @@ async def running(name: str, arguments: list[str], settings: Settings, log: Path
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "v6", *arguments),
+            *tied([sys.executable, "-m", "v6", *arguments]),
             env={**environment, **as_environment(settings)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
@@ -95,7 +96,8 @@ async def address_of(gateway: Child) -> GatewayAddress:
 async def _end(process: Process) -> None:
     if process.returncode is not None:
         return
-    process.terminate()
+    for number in SIGNALS:  # told twice, the worker puts back at once what runs
+        process.send_signal(number)
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.communicate()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,6 +10,7 @@ from v6.clock import Clock
 from v6.errors import ExitCode, V6Error
 from v6.events import EventBus
 from v6.supervisor.supervisor_events import DaemonEnded, DaemonFell, DaemonStarted
+from v6.tied import tied
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -91,8 +90,7 @@ class Daemon:
 
     async def _run_once(self) -> int:
         process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "v6.supervisor.tied", str(os.getpid())),
-            *self._program,
+            *tied(self._program),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE if self._announces else asyncio.subprocess.DEVNULL,

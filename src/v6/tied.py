@@ -1,4 +1,4 @@
-"""Starts a program that ends when its parent does: ``python -m v6.supervisor.tied PARENT_PID PROGRAM ARGUMENTS``.
+"""Starts a program that ends when its parent does: ``python -m v6.tied PARENT_PID PROGRAM ARGUMENTS``.
 
 On Linux the kernel is asked to send SIGTERM when the parent dies, even by kill -9; the program takes this process's
 place. Elsewhere the program runs untied.
@@ -10,8 +10,14 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def tied(program: Sequence[str]) -> list[str]:
+    """The command that runs a program, given with its whole path, as a child of this process which ends with it."""
+    return [sys.executable, "-m", "v6.tied", str(os.getpid()), *program]
 
 
 def main(arguments: list[str]) -> None:
