@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from v6.app import App as App
     from v6.clock import Clock as Clock
     from v6.errors import AccountMismatch as AccountMismatch
+    from v6.errors import DerivationLost as DerivationLost
     from v6.errors import ErrorCategory as ErrorCategory
     from v6.errors import ExitCode as ExitCode
     from v6.errors import GatewayError as GatewayError
@@ -48,6 +49,7 @@ EXPORTS = {
     "AccountMismatch": "v6.errors",
     "App": "v6.app",
     "Clock": "v6.clock",
+    "DerivationLost": "v6.errors",
     "ErrorCategory": "v6.errors",
     "ExitCode": "v6.errors",
     "GatewayError": "v6.errors",
@@ -86,6 +88,7 @@ __all__ = [
     "AccountMismatch",
     "App",
     "Clock",
+    "DerivationLost",
     "ErrorCategory",
     "ExitCode",
     "GatewayError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from v6.clock import Clock
@@ -108,6 +108,7 @@ class App:
 
     def worker(self, queue: IBRequestQueue) -> UnifiedQueueWorker:
         """The worker on a queue that was opened for its name, not started."""
+        from v6.core.derivation_processes import derivation_processes
         from v6.core.unified_queue_worker import UnifiedQueueWorker
 
         settings = self.settings
@@ -123,6 +124,7 @@ class App:
             batch_size=settings.batch_size,
             urgent_places=settings.urgent_places,
             grace_seconds=settings.grace_seconds,
+            derivation_executor=partial(derivation_processes, settings.derive_processes),
         )
 
     @cached_property

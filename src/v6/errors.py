@@ -15,6 +15,7 @@
     │   └── CommitContended      rivals kept winning: try again
     ├── GatewayError             the session with the gateway; carries a category and IB's code
     │   └── GatewayUnavailable   nobody answers at that address, or the session was refused
+    ├── DerivationLost           a process that derived statistics died: the request is tried again
     ├── RequestFailed            a request that was waited for ended as FAILED or CANCELLED
     └── WorkerBusy               a worker of that name is running already
 
@@ -144,6 +145,12 @@ class GatewayError(V6Error):
 
 class GatewayUnavailable(GatewayError):
     """Nobody answers at the gateway's address, or it refused the session."""
+
+
+class DerivationLost(V6Error):
+    """A process that derived statistics died; what it was at is lost and can be derived again."""
+
+    category = ErrorCategory.RESOURCE
 
 
 class RequestFailed(V6Error):

@@ -94,6 +94,9 @@ class Settings(BaseModel):
     connect_timeout_seconds: float = Field(
         default=10.0, gt=0, le=600, description="how long the gateway may take to answer"
     )
+    derive_processes: int = Field(
+        default=1, ge=1, le=64, description="processes of low priority that derive statistics beside the worker"
+    )
     scheduler_name: str = Field(
         default="scheduler",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",

@@ -44,7 +44,9 @@ def first_cells(text: str) -> list[str]:
     return [row.split("|")[1].strip().strip("`") for row in rows]
 
 
-@pytest.mark.parametrize("name", ["cli.md", "events.md", "lake.md", "request-types.md", "simulated-gateway.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "events.md", "lake.md", "request-types.md", "simulated-gateway.md", "statistics.md"]
+)
 def test_the_generated_part_is_what_the_code_has(name: str) -> None:
     assert generated_pages(DOCS)[name] == page(name), "run: python -m v6.reference docs"
 

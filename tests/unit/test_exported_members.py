@@ -8,7 +8,8 @@ import sys
 import pytest
 
 ERRORS = {
-    *("AccountMismatch", "ErrorCategory", "ExitCode", "GatewayError", "GatewayUnavailable", "LakeError"),
+    *("AccountMismatch", "DerivationLost", "ErrorCategory", "ExitCode", "GatewayError", "GatewayUnavailable"),
+    "LakeError",
     *("RequestConflict", "RequestError", "RequestFailed", "SettingsError", "TableDamaged", "TableIncompatible"),
     *("UnknownRequest", "UsageError", "V6Error", "WorkerBusy"),
 }

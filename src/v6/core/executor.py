@@ -17,7 +17,7 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
 from v6.errors import RequestError
-from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Part, RequestType
+from v6.request_types.base import Backoff, Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
 
 Result = TypeVar("Result")
 
@@ -92,6 +92,7 @@ class Executor:
         writer: ResultWriter,
         tables: Mapping[str, type[Table]],
         clock: Clock,
+        derivations: Derivations,
     ) -> None:
         self._queue = queue
         self._connection = connection
@@ -100,6 +101,7 @@ class Executor:
         self._tables = tables
         self._clock = clock
         self._contracts = StoredContracts(queue.lake)
+        self._derivations = derivations
 
     async def run(self, request: IBRequest) -> Outcome:
         """Run one attempt to its end.
@@ -148,6 +150,7 @@ class Executor:
             created_at=request.created_at,
             clock=self._clock,
             contracts=self._contracts,
+            derivations=self._derivations,
         )
 
     async def _attempt(self, request: IBRequest, request_type: RequestType[Any], job: Job[Any]) -> Outcome:

@@ -7,13 +7,16 @@ one commit, start a task for each claim, wait. Requests overlap; rows land befor
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from v6.clock import Clock
+from v6.core.derivation_processes import derivation_processes
 from v6.core.executor import Connection, Executor, RequestTypes
 from v6.core.in_flight import Finished, InFlight
+from v6.core.lake_derivations import LakeDerivations
 from v6.core.pauses import Pauses
 from v6.core.recovery import outcomes_of_left
 from v6.core.result_writer import ResultWriter
@@ -40,6 +43,7 @@ from v6.data.table import Table, tables
 from v6.data.worker_state import WorkerState
 from v6.errors import LakeError, LeaseLost, NotDurable, SettingsError, TableDamaged
 from v6.events import EventBus
+from v6.request_types.base import NO_GATEWAY
 
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
 HOLD_SECONDS = 1.0  # machine seconds before a queue that could not be written is tried again
@@ -65,9 +69,11 @@ class UnifiedQueueWorker:
         grace_seconds: float = 20.0,
         result_tables: Mapping[str, type[Table]] | None = None,
         lock_dir: Path | None = None,
+        derivation_executor: Callable[[], concurrent.futures.Executor] = derivation_processes,
     ) -> None:
         """``poll_seconds`` and ``grace_seconds`` are machine time; ``urgent_places`` of ``batch_size`` are kept for
-        priority 1; ``result_tables`` replaces the package's own. The queue's ``worker_id`` is the worker's name."""
+        priority 1; ``result_tables`` replaces the package's own. The queue's ``worker_id`` is the worker's name.
+        ``derivation_executor`` makes what statistics are computed on."""
         if queue.worker_id != worker_name:
             raise SettingsError(f"the queue is opened for worker {queue.worker_id!r}, not for {worker_name!r}")
         self._queue = queue
@@ -84,6 +90,7 @@ class UnifiedQueueWorker:
         self._tables = tables() if result_tables is None else result_tables
         self._lock = WorkerLock(lock_dir or lock_folder(lake), worker_name)
         self._writer = ResultWriter(lake=lake, clock=clock, events=events, app_id=worker_name, tables=self._tables)
+        self._derivations = LakeDerivations(lake, derivation_executor)
         self._executor = Executor(
             queue=queue,
             connection=connection,
@@ -91,6 +98,7 @@ class UnifiedQueueWorker:
             writer=self._writer,
             tables=self._tables,
             clock=clock,
+            derivations=self._derivations,
         )
         self._in_flight = InFlight(clock.monotonic)
         self._unsettled: deque[Finished] = deque()
@@ -264,7 +272,8 @@ class UnifiedQueueWorker:
 
     def _obstacle(self, request_type: str, pacing: str) -> str | None:
         """Why no request of a type may begin; None when it may."""
-        return self._pauses.of_type(request_type) or self._connection.admits(pacing)
+        session = None if pacing == NO_GATEWAY else self._connection.admits(pacing)
+        return self._pauses.of_type(request_type) or session
 
     def _note_held(self, held: dict[str, str]) -> None:
         for name in sorted(held.keys() | self._held.keys()):
@@ -345,6 +354,7 @@ class UnifiedQueueWorker:
         await self._connection.stop()
         await self._reporter.release()
         await self._writer.release()
+        self._derivations.close()
 
     # Seen from outside
 

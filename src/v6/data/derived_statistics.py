@@ -1,7 +1,11 @@
-"""``derived_statistics``: numbers computed from other tables, one row a symbol, statistic, tenor, window and date."""
+"""``derived_statistics``: numbers computed from other tables, one row a symbol, statistic, tenor, window, strike, date.
+
+Nothing is replaced: a day that is derived again has newer rows, readers see the last, and as-of readers the past.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -11,7 +15,8 @@ from v6.data import columns
 from v6.data.delta import Column, TableSpec
 from v6.data.table import Table, equals, known_by
 
-KEY = ("symbol", "statistic", "tenor_days", "window_days", "date")
+KEY = ("symbol", "statistic", "tenor_days", "window_days", "strike", "date")
+BY_EXPIRY = "_by_expiry"  # how the names of statistics end that have one value an expiry
 
 DERIVED_STATISTICS = TableSpec(
     name="derived_statistics",
@@ -20,11 +25,11 @@ DERIVED_STATISTICS = TableSpec(
         Column(
             name="timestamp",
             dtype=columns.TIMESTAMP.dtype,
-            description="the last instant of the data that the value rests on (clock time)",
+            description="the newest row that the value rests on: its timestamp; of a daily bar its start (clock time)",
             unit="UTC",
         ),
         columns.SYMBOL,
-        Column(name="statistic", dtype=pl.String, description="what was computed, such as realized_volatility"),
+        Column(name="statistic", dtype=pl.String, description="what was computed, such as iv_constant_maturity"),
         Column(
             name="tenor_days",
             dtype=pl.Int32,
@@ -38,6 +43,13 @@ DERIVED_STATISTICS = TableSpec(
             description="sessions of data before the date that the value rests on, the date included",
             unit="sessions",
             null_means="the statistic looks at one session only",
+        ),
+        Column(
+            name="strike",
+            dtype=pl.Float64,
+            description="the strike price that the value is for",
+            unit="currency",
+            null_means="the statistic is not by strike",
         ),
         Column(
             name="value",
@@ -56,7 +68,7 @@ DERIVED_STATISTICS = TableSpec(
         columns.DATE,
     ),
     partition_by=("symbol",),
-    sort_by=("statistic", "tenor_days", "window_days", "date"),
+    sort_by=("statistic", "tenor_days", "window_days", "strike", "date"),
     key=KEY,
 )
 
@@ -80,3 +92,32 @@ class DerivedStatisticsTable(Table):
         within += [pl.col("date") < end] if end is not None else []
         rows = self.scan().filter(*equals(symbol=symbol, statistic=statistic), *within, *known_by(as_of))
         return rows.sort("known_at", "request_id").unique(list(KEY), keep="last", maintain_order=True).sort(KEY)
+
+    def wide(
+        self,
+        *,
+        symbol: str | None = None,
+        statistics: Sequence[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+        as_of: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """One row a date and symbol, a column a statistic, for start <= date < end, in (symbol, date) order.
+
+        A column is named by statistic, tenor and window: ``iv_constant_maturity_30d``, ``drawdown_252s``. Values by
+        strike are left out, and so are those by expiry, whose tenor changes from day to day, unless ``statistics``
+        names them. The names are read at the call; values when the frame is collected.
+        """
+        rows = self.current(symbol=symbol, start=start, end=end, as_of=as_of).filter(pl.col("strike").is_null())
+        rows = rows.filter(~pl.col("statistic").str.ends_with(BY_EXPIRY) if statistics is None else
+                           pl.col("statistic").is_in(list(statistics)))  # fmt: skip
+        named = rows.with_columns(column=_column_name())
+        names = named.select(pl.col("column").unique()).collect()["column"].sort().to_list()
+        values = [pl.col("value").filter(pl.col("column") == name).first().alias(name) for name in names]
+        return named.group_by("symbol", "date").agg(values).sort("symbol", "date")
+
+
+def _column_name() -> pl.Expr:
+    tenor = pl.format("_{}d", "tenor_days").fill_null("")
+    window = pl.format("_{}s", "window_days").fill_null("")
+    return pl.concat_str("statistic", tenor, window)

@@ -25,7 +25,15 @@ def pieces(start: datetime, end: datetime, bar_size: str) -> list[Piece]:
     """The whole calendar pieces that cover start <= t < end, oldest first. Raises RequestError for an unknown size."""
     if bar_size not in PAGE_OF_BAR_SIZE:
         raise RequestError(f"bar size {bar_size!r} is not one of {', '.join(PAGE_OF_BAR_SIZE)}")
-    after = _step(bar_length(bar_size))
+    return _cut(start, end, _step(bar_length(bar_size)))
+
+
+def months(start: datetime, end: datetime) -> list[Piece]:
+    """The whole calendar months that cover start <= t < end, oldest first."""
+    return _cut(start, end, _Months())
+
+
+def _cut(start: datetime, end: datetime, after: _Days) -> list[Piece]:
     found = []
     edge = after.floor(start.astimezone(UTC))
     while edge < end:

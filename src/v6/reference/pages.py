@@ -10,12 +10,14 @@ from v6.reference.commands import describe_commands
 from v6.reference.events import describe_events
 from v6.reference.faults import describe_faults
 from v6.reference.request_types import describe_request_types
+from v6.reference.statistics import describe_statistics
 
 PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "cli.md": ("commands", describe_commands),
     "events.md": ("events", describe_events),
     "request-types.md": ("request types", describe_request_types),
     "simulated-gateway.md": ("faults", describe_faults),
+    "statistics.md": ("statistics", describe_statistics),
 }
 
 

@@ -226,19 +226,46 @@ class NothingKnown:
         return pl.DataFrame()
 
 
+class Derivations(Protocol):
+    """What computes statistics from the lake, off the event loop, as a request type may ask for it."""
+
+    async def days(self, symbol: str, first: date | None, last: date | None) -> Sequence[date]:
+        """The trading dates first <= date <= last with data of a symbol, sorted; without ``first`` the newest only."""
+        ...
+
+    async def derive(self, symbol: str, days: Sequence[date]) -> Mapping[str, pl.DataFrame]:
+        """The rows by table of everything that can be derived of a symbol on these dates."""
+        ...
+
+
+class NothingToDerive:
+    """Derivations of a lake without data: for whoever runs a type without a lake."""
+
+    async def days(self, symbol: str, first: date | None, last: date | None) -> Sequence[date]:
+        """None."""
+        del symbol, first, last
+        return ()
+
+    async def derive(self, symbol: str, days: Sequence[date]) -> Mapping[str, pl.DataFrame]:
+        """No tables."""
+        del symbol, days
+        return {}
+
+
 class Parameters(BaseModel):
     """Base of every type's parameters: unknown names are refused and values are not coerced from other types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+NO_GATEWAY = "none"  # pacing class of a type that asks the gateway nothing: it runs while the gateway is away
 ParametersType = TypeVar("ParametersType", bound=Parameters)
 Part = Mapping[str, Any]  # one numbered part of the work, JSON-able: what fetch needs to know
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: in Python 3.11 a generic one cannot be made as Job[...](...)
 class Job(Generic[ParametersType]):
-    """One request as its type sees it: validated parameters, the clock, and the contracts that are known."""
+    """One request as its type sees it: validated parameters, the clock, and what it may read of the lake."""
 
     request_id: str
     symbol: str
@@ -247,6 +274,7 @@ class Job(Generic[ParametersType]):
     created_at: datetime
     clock: Clock
     contracts: KnownContracts = field(default_factory=NothingKnown)
+    derivations: Derivations = field(default_factory=NothingToDerive)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,7 +309,7 @@ class RequestType(ABC, Generic[ParametersType]):
     concurrency: ClassVar[int] = 10  # requests of this type in flight at once
     attempts: ClassVar[int] = 3
     backoff: ClassVar[Backoff] = Backoff()
-    pacing: ClassVar[str] = "market_data"  # the kind of data it needs: market_data, history or account
+    pacing: ClassVar[str] = "market_data"  # the kind of data it needs: market_data, history, account or none
     timeout_seconds: ClassVar[float] = 120.0  # for one part
     default_schedule: ClassVar[str | None] = None
     symbol_optional: ClassVar[bool] = False  # True where an empty symbol means all
