@@ -7,7 +7,7 @@ PYTHON ?= python3
 SYSTEMD ?= /run/systemd/system
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drill-weeks clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drill-weeks drill-causes clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ gateway: setup ## run the simulated gateway in the foreground
 
 drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; about 15 minutes
 	$(BIN)/python -m bench.drill_weeks
+
+drill-causes: setup ## make everything happen that stops collecting, and see it named and told; about 10 minutes
+	$(BIN)/python -m bench.drill_causes
 
 bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md has the figures
 	$(BIN)/python bench/bench_queue.py

@@ -41,6 +41,7 @@ from v6.scheduler.schedule import Schedule
 from v6.scheduler.schedule_file import DEFAULTS, load_schedules
 from v6.scheduler.trading_calendar import load_calendar
 
+STUCK_SECONDS = 120.0
 NEW_YORK = ZoneInfo("America/New_York")
 SHORT = """
 [[schedules]]
@@ -164,7 +165,7 @@ class Drill:
 
     def _await_slots(self) -> None:
         """The scheduler has decided everything up to the end."""
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + STUCK_SECONDS
         while time.monotonic() < limit:
             last = CoverageTable(self.lake).last_slots()
             due = {s.id: s.slots(self.span.end - timedelta(days=5), self.span.end) for s in self.schedules}
@@ -174,13 +175,17 @@ class Drill:
         self.wrong.append("the scheduler did not come to the end")
 
     def _await_worker(self) -> None:
-        limit = time.monotonic() + 120
+        """Until nothing is open; a worker that ends nothing for two minutes is stuck."""
+        least, limit = None, time.monotonic() + STUCK_SECONDS
         while time.monotonic() < limit:
             states = Counter(current(self.lake.scan(REQUESTS)).select("status").collect()["status"])
-            if not states["PENDING"] and not states["PROCESSING"]:
+            left = states["PENDING"] + states["PROCESSING"]
+            if not left:
                 return
-            time.sleep(0.2)
-        self.wrong.append("the worker did not come to the end")
+            if least is None or left < least:
+                least, limit = left, time.monotonic() + STUCK_SECONDS
+            time.sleep(0.5)
+        self.wrong.append(f"the worker did not come to the end: {least} requests are left")
 
     # Processes
 

@@ -164,6 +164,7 @@ class App:
             events=self.events,
             alerts=Alerts(senders, clock=self.clock, events=self.events),
             expectations=self.expectations,
+            look_seconds=self.settings.freshness_seconds,
         )
 
     @cached_property

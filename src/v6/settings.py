@@ -104,6 +104,9 @@ class Settings(BaseModel):
         description="name of the scheduler; two with different names may run side by side",
     )
     tick_seconds: float = Field(default=1.0, gt=0, le=60, description="how often the scheduler looks what is due")
+    freshness_seconds: float = Field(
+        default=15.0, gt=0, le=3600, description="how often freshness is looked at; two looks agree before an alert"
+    )
     backfill_cron: str = Field(
         default="30 18 * * *", description="when the scheduler fills holes, cron in New York's time; empty is never"
     )

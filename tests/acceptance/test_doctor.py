@@ -80,6 +80,30 @@ def test_everything_in_order_is_ok_and_what_a_symbol_gets_is_told(env: dict[str,
     assert found["table futures_snapshots"]["seen"].startswith("1 rows")
 
 
+def test_a_worker_that_was_killed_is_seen_at_once_and_a_paused_queue_is_a_problem(env: dict[str, str]) -> None:
+    with process("worker", env=env, stderr=subprocess.PIPE) as worker:
+        assert worker.stderr is not None
+        next(line for line in worker.stderr if "worker.started" in line)
+        subprocess.run([*V6, "submit", "position_update", "--wait"], env=env, check=True, capture_output=True)
+        worker.kill()
+        worker.wait()
+    subprocess.run([*V6, "queue", "pause", "--reason", "repairs"], env=env, check=True, capture_output=True)
+    code, found = doctor(env, "--symbol", "ES")
+    assert code == 7
+    assert (found["worker"]["verdict"], found["worker"]["seen"]) == ("problem", "none is running")
+    assert (found["paused"]["verdict"], "repairs" in found["paused"]["seen"]) == ("problem", True)
+    assert found["schedules"]["verdict"] == "ok"
+    assert found["client id"]["seen"] == "1 is free"
+
+
+def test_schedules_that_cannot_be_read_are_a_problem(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "v6.toml").write_text('[[schedules]]\nid = "a"\nrequest_type = "option_chane"\nevery_minutes = 5\n')
+    code, found = doctor({**env, "V6_CONFIG": str(tmp_path / "v6.toml")}, "--symbol", "ES")
+    assert code == 7
+    assert found["schedules"]["verdict"] == "problem"
+    assert "v6.toml:3: request_type 'option_chane' is not known" in found["schedules"]["seen"]
+
+
 def test_without_gateway_and_worker_both_are_named_and_the_rest_is_skipped(env: dict[str, str]) -> None:
     code, found = doctor({**env, "V6_GATEWAY_PORT": "1"})
     seen = verdicts(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -146,6 +147,49 @@ def test_what_nobody_has_looked_at_counts_as_never_asked() -> None:
     rows = undecided_rows(SCHEDULES, decided, NOW)
     assert len(rows) == 3 * 35  # from 15:00 to 18:00 UTC, the half day's close, in three symbols
     assert {row.state for row in rows} == {CoverageState.NEVER_ASKED}
+
+
+def test_a_schedule_is_filled_from_before_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = CoverageTable(tmp_path / "data" / "lake")
+    table.record([replace(hole, state=CoverageState.FETCHED) for hole in holes("2026-11-24", "2026-11-25")])
+    days = ["--clock", "2026-11-27T17:00:00Z", "--first", "2026-11-23", "--last", "2026-11-27"]
+    backfill = ["schedule", "backfill", "five-minute-bars", *days]
+    assert run([*backfill, "--symbol", "SPY", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["asked"], plan["holes"]) == (False, 2)  # of the four days one is there, and one is not over
+    assert run(backfill) == 0
+    assert "3 requests for 8 holes asked" in capsys.readouterr().out
+    assert run(backfill) == 0
+    assert "there are no holes" in capsys.readouterr().out
+    monthly = ["schedule", "backfill", "futures-five-minute-bars", *days, "--symbol", "ES", "--json"]
+    assert run(monthly) == 0
+    assert {row["series"] for row in json.loads(capsys.readouterr().out)["requests"]} == {
+        "5 mins TRADES all hours FUT 202612",
+        "5 mins TRADES all hours FUT 202703",
+    }
+    assert run(["schedule", "backfill", "option-chains", *days]) == 2
+    assert "can never be had" in capsys.readouterr().err
+
+
+def test_what_no_scheduler_has_looked_at_is_filled_too_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (row,) = holes("2026-11-23", "2026-11-24")
+    CoverageTable(tmp_path / "data" / "lake").record(
+        [replace(row, state=CoverageState.FETCHED, slot=datetime(2026, 11, 23, 21, 20, tzinfo=UTC))]
+    )
+    command = ["backfill", "--clock", "2026-11-26T12:00:00Z", "--json"]
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["holes"] == 6  # Tuesday and Wednesday, in three symbols
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["holes"] == 0
+    assert run(["coverage", "--clock", "2026-11-26T12:00:00Z", "--symbol", "QQQ", "--json"]) == 0
+    (strip,) = json.loads(capsys.readouterr().out)["series"]
+    assert strip["days"] == {"2026-11-24": {"expected": 1}, "2026-11-25": {"expected": 1}}
 
 
 def test_the_commands_show_draw_and_ask(

@@ -30,7 +30,7 @@ from v6.events import Event, EventBus
 from v6.request_types.catalogue import Catalogue
 from v6.scheduler.alerts import Alerts, AlertSettings, Command, Mail, Message, Sender, Webhook, load_senders
 from v6.scheduler.config_file import ConfigFile
-from v6.scheduler.diagnosis import ADVICE, Cause
+from v6.scheduler.diagnosis import ADVICE, FULL_BYTES, Cause, Evidence, diagnose
 from v6.scheduler.expectations import Expectation, FreshnessEntry, load_expectations
 from v6.scheduler.freshness import Freshness, Reading, read_freshness
 from v6.scheduler.freshness_watch import FreshnessWatch
@@ -208,7 +208,7 @@ async def test_no_entitlement_and_other_failures(chain: Chain) -> None:
     chain.beat()
     await chain.fail(ErrorCategory.ENTITLEMENT, "354: not subscribed")
     assert chain.cause() == (Cause.NO_ENTITLEMENT, "354: not subscribed")
-    await chain.wait(1)
+    await chain.wait(0.1)
     await chain.fail(ErrorCategory.CONTRACT, "200: no such contract")
     assert chain.cause() == (Cause.REQUESTS_FAIL, "200: no such contract")
 
@@ -316,6 +316,82 @@ async def test_a_changed_cause_is_told_and_the_first_one_ends_in_silence(
     await watch.look_now()
     await watch.look_now()
     assert [(m["kind"], m["cause"]) for m in received] == [("opened", "scheduler down"), ("opened", "gateway held")]
+
+
+async def test_an_incident_whose_cause_is_gone_is_over_when_the_table_is_fresh(
+    chain: Chain, webhook: tuple[Webhook, list[dict[str, Any]]]
+) -> None:
+    sender, received = webhook
+    controls = QueueControlsTable(chain.lake, clock=chain.clock)
+    await chain.wait()
+    chain.beat()
+    controls.record(QUEUE, Action.PAUSE, source="test")
+    watch = chain.watch([sender])
+    await watch.look_now()
+    await watch.look_now()
+    await chain.wait(0.01)
+    controls.record(QUEUE, Action.RESUME, source="test")
+    for _ in range(3):  # still stale, for no reason that anybody can see
+        await watch.look_now()
+    assert [message["kind"] for message in received] == ["opened"]
+    chain.row()
+    await watch.look_now()
+    assert [(m["kind"], m["cause"]) for m in received] == [("opened", "queue paused"), ("recovered", "queue paused")]
+
+
+async def test_what_explains_nothing_is_told_when_it_lasts(
+    chain: Chain, webhook: tuple[Webhook, list[dict[str, Any]]]
+) -> None:
+    sender, received = webhook
+    await chain.wait()
+    watch = chain.watch([sender])
+    for _ in range(4):
+        chain.beat()
+        await watch.look_now()
+        await chain.clock.advance(10)
+    assert received == []
+    chain.beat()
+    await watch.look_now()
+    assert [message["cause"] for message in received] == ["unknown"]
+
+
+@pytest.mark.parametrize("table", ["ib_requests", "worker_state", "queue_controls", "scheduler_state"])
+async def test_damage_of_a_table_that_requests_pass_through(chain: Chain, table: str) -> None:
+    await chain.queue.insert(request_type="futures_snapshot", symbol="ES")
+    QueueControlsTable(chain.lake, clock=chain.clock).record("schedule:x", Action.PAUSE, source="test")
+    await chain.wait()
+    chain.beat()
+    file = next((chain.path / table).rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:50])
+    cause, detail = chain.cause()
+    assert cause is Cause.TABLE_DAMAGED
+    assert table in detail
+
+
+async def test_a_person_is_told_when_incidents_cannot_be_written(
+    chain: Chain, webhook: tuple[Webhook, list[dict[str, Any]]]
+) -> None:
+    sender, received = webhook
+    IncidentsTable(chain.lake, clock=chain.clock).open("seen before", "…", [])
+    file = next((chain.path / "incidents").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:50])
+    await chain.wait()
+    chain.beat(scheduler=False)
+    watch = chain.watch([sender])
+    for _ in range(4):
+        await watch.look_now()
+    chain.row()
+    await watch.look_now()
+    assert [(m["kind"], m["cause"]) for m in received] == [
+        ("opened", "scheduler down"),
+        ("recovered", "scheduler down"),
+    ]
+
+
+async def test_a_full_disk_is_named_before_anything_else(chain: Chain) -> None:
+    nearly = Evidence(free_bytes=FULL_BYTES - 1, scheduler_alive=False)
+    assert diagnose(ES, nearly).cause is Cause.DISK_FULL
+    assert diagnose(ES, Evidence(free_bytes=FULL_BYTES, scheduler_alive=False)).cause is Cause.SCHEDULER_DOWN
 
 
 async def test_what_its_finder_could_not_tell_is_told_by_another(

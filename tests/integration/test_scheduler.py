@@ -159,6 +159,23 @@ async def test_a_stepped_clock_neither_skips_nor_doubles(bench: Bench) -> None:
     assert bench.keys() == [key(at) for at in ("14:30", "15:00", "15:30")]
 
 
+async def test_a_clock_that_was_ahead_loses_no_slot(bench: Bench) -> None:
+    text = CHAINS.replace("every", "overlap = 'queue'\ncatch_up = 'none'\nevery")
+    scheduler = await bench.scheduler(text)
+    await bench.pass_by(31, scheduler)
+    bench.clock.step(timedelta(hours=2))
+    await bench.pass_by(1, scheduler)  # it is 16:32 there: three slots are late, and not asked
+    assert bench.keys() == [key("14:30")]
+    bench.clock.step(-timedelta(hours=2))
+    restarted = await bench.scheduler(text, "restarted")
+    for minutes in (28.5, 30):  # ticks come within half a minute of the slots
+        await bench.pass_by(minutes, scheduler, restarted)
+    assert bench.keys() == [key(at) for at in ("14:30", "15:00", "15:30")]
+    await bench.pass_by(60, scheduler)
+    assert bench.keys() == [key(at) for at in ("14:30", "15:00", "15:30", "16:00", "16:30")]
+    assert bench.states() == {"expected": 5}
+
+
 async def test_overlap_skips_while_the_last_one_is_unfinished(bench: Bench) -> None:
     scheduler = await bench.scheduler(CHAINS)
     await bench.pass_by(62, scheduler)

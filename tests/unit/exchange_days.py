@@ -4,11 +4,20 @@ A day is (date, opens, closes, source); None for both when the exchange is close
 before. Sources marked † are cited from knowledge of the announcement; the others were read while this was written.
 """
 
-NYSE_2015 = "NYSE, Holidays and Trading Hours 2015–2017 †"
+NYSE_2015 = "NYSE, holidays and early closings of 2014–2016 and 2015–2017 (wallstreetdiary, daytradingstock-blog)"
 NYSE_2018 = "NYSE, 2018–2020 Holiday and Early Closings Calendar †"
-NYSE_2021 = "NYSE, 2021–2023 Holiday and Early Closings Calendar †"
-NYSE_2024 = "NYSE, 2024–2026 Holiday and Early Closings Calendar †"
-BROKER_2025 = "help.firstrade.info, Market Holiday Schedule 2025"
+NYSE_2020 = (
+    "NYSE Group Announces 2020, 2021 and 2022 Holiday and Early Closings Calendar, 2019-12-09 (mondovisione.com)"
+)
+NYSE_2021 = (
+    "NYSE Group Announces 2021, 2022 and 2023 Holiday and Early Closings Calendar, 2020-12-28 (mondovisione.com)"
+)
+NYSE_2022 = (
+    "NYSE Group Announces 2022, 2023 and 2024 Holiday and Early Closings Calendar, 2021-12-27 (mondovisione.com)"
+)
+NYSE_2025 = (
+    "NYSE Group Announces 2025, 2026 and 2027 Holiday and Early Closings Calendar, 2024-11-08 (mondovisione.com)"
+)
 BUSH = "NYSE closes for the national day of mourning, December 2018 (inkl.com on both days of mourning)"
 CARTER = "marketsmedia.com, Exchanges Honor Jimmy Carter, 2024-12-30"
 
@@ -26,30 +35,33 @@ XNYS_DAYS = [
     ("2018-12-24", "09:30", "13:00", NYSE_2018),
     ("2019-04-19", None, None, NYSE_2018),
     ("2019-07-03", "09:30", "13:00", NYSE_2018),
-    ("2020-03-16", "09:30", "16:00", NYSE_2018),  # the breaker halted trading; the session is an ordinary one
-    ("2020-07-03", None, None, NYSE_2018),
-    ("2020-12-24", "09:30", "13:00", NYSE_2018),
+    ("2020-03-16", "09:30", "16:00", NYSE_2020),  # the breaker halted trading; the session is an ordinary one
+    ("2020-07-03", None, None, NYSE_2020),
+    ("2020-12-24", "09:30", "13:00", NYSE_2020),
     ("2021-06-18", "09:30", "16:00", NYSE_2021),  # Juneteenth was not yet observed
     ("2021-12-24", None, None, NYSE_2021),  # Christmas Day falls on Saturday
     ("2021-12-31", "09:30", "16:00", NYSE_2021),  # New Year's Day on Saturday is not made up for
-    ("2022-06-20", None, None, NYSE_2021),  # the first Juneteenth
+    ("2022-06-20", None, None, NYSE_2022),  # the first Juneteenth
     ("2023-07-03", "09:30", "13:00", NYSE_2021),
     ("2023-11-24", "09:30", "13:00", NYSE_2021),
-    ("2024-03-29", None, None, NYSE_2024),
-    ("2024-07-05", "09:30", "16:00", NYSE_2024),
+    ("2024-03-29", None, None, NYSE_2022),
+    ("2024-07-05", "09:30", "16:00", NYSE_2022),
     ("2025-01-09", None, None, CARTER),
-    ("2025-04-18", None, None, BROKER_2025),
-    ("2025-07-03", "09:30", "13:00", BROKER_2025),
-    ("2025-11-28", "09:30", "13:00", BROKER_2025),
-    ("2026-07-03", None, None, NYSE_2024),
-    ("2026-11-27", "09:30", "13:00", NYSE_2024),
+    ("2025-04-18", None, None, NYSE_2025),
+    ("2025-07-03", "09:30", "13:00", NYSE_2025),
+    ("2025-11-28", "09:30", "13:00", NYSE_2025),
+    ("2026-07-03", None, None, NYSE_2025),
+    ("2026-11-27", "09:30", "13:00", NYSE_2025),
 ]
 
 HALT = "16:15-16:30"
-GLOBEX_2012 = "CME, Equity Index Later Close for CME Globex Trading Day, November 2012 (elitetrader.com)"
+GLOBEX_2012 = (
+    "CME, Equity Index Later Close for CME Globex Trading Day, November 2012 (elitetrader.com, daytradetowin.com)"
+)
 GLOBEX_2015 = "atas.net, New changes on CME trading session, September 2015"
 GLOBEX_HALT_END = "CME Group, equity index trading hours from 2021-06-28 †"
 GLOBEX_HOLIDAYS = "CME Group, Globex holiday calendar of the year †"
+LEAN = "QuantConnect Lean, market-hours-database.json, early closes of Future-cme-ES"
 GOOD_FRIDAY_2015 = "daytradetowin.com, Good Friday 2015 Trading Hours"
 GOOD_FRIDAY_2025 = "Barron's, Here Are the Trading Hours for Good Friday, 2025-04-18"
 MOURNING_2018 = "CME Group, press release of 2018-12-02"
@@ -66,23 +78,23 @@ GLOBEX_DAYS = [
     ("2015-09-18", "-18:00", "17:15", HALT, GLOBEX_2012),
     ("2015-09-21", "-18:00", "17:00", HALT, GLOBEX_2015),
     ("2015-11-02", "-18:00", "17:00", HALT, GLOBEX_2015),  # opened on the Sunday that winter time began
-    ("2015-11-26", "-18:00", "13:00", None, GLOBEX_HOLIDAYS),
-    ("2015-11-27", "-18:00", "13:15", None, GLOBEX_HOLIDAYS),
+    ("2015-11-26", "-18:00", "13:00", None, LEAN),
+    ("2015-11-27", "-18:00", "13:15", None, LEAN),
     ("2015-12-25", None, None, None, GLOBEX_HOLIDAYS),
     ("2016-03-25", None, None, None, GLOBEX_HOLIDAYS),  # Good Friday
-    ("2016-07-04", "-18:00", "13:00", None, GLOBEX_HOLIDAYS),
+    ("2016-07-04", "-18:00", "13:00", None, LEAN),
     ("2017-01-02", None, None, None, GLOBEX_HOLIDAYS),
-    ("2017-07-03", "-18:00", "13:15", None, GLOBEX_HOLIDAYS),
+    ("2017-07-03", "-18:00", "13:15", None, LEAN),
     ("2018-12-05", "-18:00", "09:30", None, MOURNING_2018),
-    ("2018-12-24", "-18:00", "13:15", None, GLOBEX_HOLIDAYS),
+    ("2018-12-24", "-18:00", "13:15", None, LEAN),
     ("2019-04-19", None, None, None, GLOBEX_HOLIDAYS),
-    ("2020-11-26", "-18:00", "13:00", None, GLOBEX_HOLIDAYS),
-    ("2021-04-02", "-18:00", "09:15", None, GLOBEX_HOLIDAYS),  # the employment report came out
+    ("2020-11-26", "-18:00", "13:00", None, LEAN),
+    ("2021-04-02", "-18:00", "09:15", None, LEAN),  # the employment report came out
     ("2021-06-25", "-18:00", "17:00", HALT, GLOBEX_2015),
     ("2021-06-28", "-18:00", "17:00", None, GLOBEX_HALT_END),
     ("2021-12-24", None, None, None, GLOBEX_HOLIDAYS),
-    ("2022-06-20", "-18:00", "13:00", None, GLOBEX_HOLIDAYS),
-    ("2023-04-07", "-18:00", "09:15", None, GLOBEX_HOLIDAYS),  # the employment report came out
+    ("2022-06-20", "-18:00", "13:00", None, LEAN),
+    ("2023-04-07", "-18:00", "09:15", None, LEAN),  # the employment report came out
     ("2024-01-15", "-18:00", "13:00", None, KING_2024),
     ("2024-03-29", None, None, None, GLOBEX_HOLIDAYS),
     ("2024-07-03", "-18:00", "13:15", None, JULY_2024),

@@ -2,18 +2,20 @@
 
 import itertools
 import warnings
-from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from tests.unit.exchange_days import GLOBEX_DAYS, XNYS_DAYS
 
 from v6.errors import SettingsError
-from v6.scheduler.globex_corrections import CLOSED, EARLIER_CLOSE_FROM, NO_HALT_FROM, SPECIAL_CLOSES
+from v6.scheduler.globex_corrections import CLOSED, NO_HALT_FROM
 from v6.scheduler.trading_calendar import Session, TradingCalendar, calendar_names, load_calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
+DOCS = Path(__file__).parents[2] / "docs" / "calendars.md"
 FIRST, LAST = date(2015, 1, 1), date(2026, 12, 31)
 
 
@@ -74,49 +76,61 @@ def test_both_libraries_agree_on_every_session_of_new_york() -> None:
     assert sum((s.closes - s.opens) // timedelta(minutes=1) for s in ours) == 1_172_130
 
 
-def test_globex_differs_from_its_library_only_where_that_is_explained() -> None:
-    ours = {s.day: s for s in sessions_of(load_calendar("CME_EQUITY"))}
-    theirs = of_library("CME Globex Equity")
-    assert theirs.keys() - ours.keys() == CLOSED
-    assert not ours.keys() - theirs.keys()
-    moved = {day for day, session in ours.items() if session.closes != theirs[day][1]}
-    later = {day for day in moved if ours[day].closes - theirs[day][1] == timedelta(minutes=15)}
-    assert moved - later == set(SPECIAL_CLOSES)
-    assert max(later) < EARLIER_CLOSE_FROM
-    assert all(session.opens == theirs[day][0] for day, session in ours.items())
-    assert max(day for day, session in ours.items() if session.halts) < NO_HALT_FROM
+def words_of(opens: datetime, closes: datetime, halts: Sequence[tuple[datetime, datetime]] = ()) -> str:
+    """New York's times as docs/calendars.md writes them."""
+
+    def span(start: datetime, end: datetime) -> str:
+        return f"{start.astimezone(NEW_YORK):%H:%M}–{end.astimezone(NEW_YORK):%H:%M}"
+
+    return ", halt ".join([span(opens, closes), *(span(*halt) for halt in halts)])
 
 
-def test_every_difference_of_the_other_library_on_globex_is_explained() -> None:
-    """exchange_calendars' CMES: no hour of rest, half days at 13:00 always, and some are missing."""
-    theirs = minutes_of_cmes()
-    ours = {s.day: s for s in sessions_of(load_calendar("CME_EQUITY"))}
-    assert not theirs.keys() - ours.keys()
-    reports = {date(2015, 4, 3), date(2021, 4, 2), date(2023, 4, 7), date(2026, 4, 3)}  # Good Fridays until 09:15
-    assert {day for day in ours if day not in theirs} == reports | SPECIAL_CLOSES.keys()
-    both = Counter((length_of(ours[day]), minutes) for day, minutes in theirs.items())
-    whole, half, quarter_later = 23 * 60, 19 * 60, 19 * 60 + 15
-    assert both.pop((half, half)) == 72  # the same
-    assert both.pop((whole, 1440)) == 2812  # the hour from 17:00 to 18:00 counts as trading there
-    assert both.pop((whole + 15, 1440)) == 180  # until 2015-09-18 the rest lasted 45 minutes
-    assert both.pop((quarter_later, half)) == 19  # eves of holidays end at 13:15
-    assert both.pop((quarter_later, 1440)) == 6  # the eve of 4 July
-    assert both.pop((half, 1440)) == 5  # Juneteenth
-    assert not both
+def differences(library: dict[date, tuple[datetime, datetime]]) -> set[tuple[int, str, str, str, str]]:
+    """Every kind of difference from a library: days, first, last, what it says, what we say."""
+    theirs = {day: words_of(*hours) for day, hours in library.items()}
+    ours = {s.day: words_of(s.opens, s.closes, s.halts) for s in sessions_of(load_calendar("CME_EQUITY"))}
+    kinds: dict[tuple[str, str], list[date]] = {}
+    for day in sorted(theirs.keys() | ours.keys()):
+        pair = theirs.get(day, "closed"), ours.get(day, "closed")
+        if pair[0] != pair[1]:
+            kinds.setdefault(pair, []).append(day)
+    return {(len(days), str(days[0]), str(days[-1]), *pair) for pair, days in kinds.items()}
 
 
-def minutes_of_cmes() -> dict[date, int]:
+def explained(table: str) -> set[tuple[int, str, str, str, str]]:
+    """The rows of one table of differences in docs/calendars.md; each must say why."""
+    _, _, rest = DOCS.read_text(encoding="utf-8").partition(f"<!-- differences: {table} -->")
+    rows = [line.strip("|").split("|") for line in rest.partition("<!--")[0].splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    assert all(len(row) == 6 and len(row[5]) > 10 for row in cells)
+    return {(int(row[0]), row[1], row[2], row[3], row[4]) for row in cells}
+
+
+def of_cmes() -> dict[date, tuple[datetime, datetime]]:
     import exchange_calendars
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source = exchange_calendars.get_calendar("CMES", start=FIRST.isoformat(), end=LAST.isoformat())
-        lengths = (source.closes_nanos - source.opens_nanos) // 60_000_000_000
-    return {stamp.date(): minutes for stamp, minutes in zip(source.sessions, lengths.tolist(), strict=True)}
+        rows = zip(source.sessions, source.opens_nanos.tolist(), source.closes_nanos.tolist(), strict=True)
+        return {
+            d.date(): (datetime.fromtimestamp(o // 10**9, UTC), datetime.fromtimestamp(c // 10**9, UTC))
+            for d, o, c in rows
+        }
 
 
-def length_of(session: Session) -> int:
-    return (session.closes - session.opens) // timedelta(minutes=1)
+@pytest.mark.parametrize("table", ["CME Globex Equity", "CMES"])
+def test_every_difference_of_a_library_on_globex_is_explained_in_the_docs(table: str) -> None:
+    library = of_cmes() if table == "CMES" else of_library(table)
+    assert differences(library) == explained(table)
+
+
+def test_the_corrections_of_globex_are_the_days_that_differ() -> None:
+    ours = {s.day for s in sessions_of(load_calendar("CME_EQUITY"))}
+    assert len(ours) == 3100
+    assert of_library("CME Globex Equity").keys() - ours == CLOSED
+    halted = [s.day for s in sessions_of(load_calendar("CME_EQUITY")) if s.halts]
+    assert max(halted) < NO_HALT_FROM
 
 
 def test_sessions_follow_each_other_without_overlap() -> None:

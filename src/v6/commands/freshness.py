@@ -25,7 +25,7 @@ async def freshness(
     call: Call,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", help="look every 15 s until stopped, and alert; the scheduler does it as well")
+        bool, typer.Option("--watch", help="look until stopped, and alert; the scheduler does it as well")
     ] = False,
 ) -> int:
     """Show for each table and symbol how old its newest row is, in minutes of the session, and why when it is too old.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from v6.app import App
+from v6.commands.backfill import DryRun, backfill_schedule
 from v6.commands.command import Call, command, group
+from v6.commands.ledger_days import Day, LastDay, Symbol, asked_days
 from v6.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def register(app: typer.Typer) -> None:
         ("pause", pause),
         ("resume", resume),
         ("run", run_now),
+        ("backfill", backfill),
     ):
         commands.command(name=name)(command(function))
     app.add_typer(commands, name="schedule")
@@ -132,6 +135,20 @@ async def run_now(
         return
     for request, request_id in zip(new, ids, strict=True):
         call.out.line(f"{request_id} {request.request_type} {request.symbol}")
+
+
+async def backfill(
+    call: Call,
+    schedule_id: ScheduleId,
+    *,
+    first: Day = None,
+    last: LastDay = None,
+    symbol: Symbol = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Ask for what the schedule would have brought on these days and is not there, from before it began too."""
+    app = App(call.settings)
+    await backfill_schedule(call, app, _find(app, schedule_id), asked_days(app, first, last), symbol, dry_run=dry_run)
 
 
 def next_slots(schedule: Schedule, now: datetime, count: int) -> Sequence[Slot]:

@@ -10,15 +10,46 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from v6.clock import Clock
 from v6.data.delta import Lake
 from v6.errors import LakeError, SettingsError, WorkerBusy
 
+LOOKS, LOOK_SECONDS = 4, 0.05
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def lock_folder(lake: Lake) -> Path:
     """Where the locks of a lake's workers lie: in the lake, or, for an object store, in this machine's temp folder."""
     return Path(lake.url) / ".locks" if lake.is_local else Path(tempfile.gettempdir()) / "v6-locks"
+
+
+def _take(file: int) -> None:
+    """Take the lock; who only looks at it holds it for an instant. Raises BlockingIOError when a worker has it."""
+    for _ in range(LOOKS - 1):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Clock().pause(LOOK_SECONDS)
+        else:
+            return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(lake: Lake, worker_name: str) -> bool | None:
+    """Whether a living process of this machine holds a name's lock; None where no such worker ever ran here."""
+    path = lock_folder(lake) / f"{worker_name}.lock"
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)
 
 
 class WorkerLock:
@@ -44,7 +75,7 @@ class WorkerLock:
         except OSError as error:
             raise LakeError(f"the lock {self.path} cannot be made: {error.strerror}") from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError as error:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(file)

@@ -166,6 +166,11 @@ class CoverageTable(Table):
 _OWN = ("reason", "rows", "schedule_id", "slot", "request_id")
 
 
+def keys_of(frame: pl.DataFrame) -> set[tuple[object, ...]]:
+    """The keys of the intervals in a frame of the ledger: ``Interval.key`` of each."""
+    return set(frame.select(KEY).iter_rows())
+
+
 def row_of(values: dict[str, object]) -> CoverageRow:
     """A stored row as a record."""
     interval = Interval(**{name: values[name] for name in (*KEY, "date")})  # type: ignore[arg-type]

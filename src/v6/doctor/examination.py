@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from v6.doctor import daemon_checks, lake_checks
+from v6.doctor import daemon_checks, lake_checks, schedule_checks
 from v6.doctor.calendar_check import MARKETS, calendar_check
 from v6.doctor.finding import Finding, Verdict, ok, problem
 from v6.doctor.gateway_checks import gateway_checks
@@ -30,6 +30,8 @@ async def examine(app: App, in_force: SettingsInForce, symbols: Sequence[str]) -
         async for finding in _queue(app):
             yield finding
         for finding in await asyncio.to_thread(lambda: list(_daemons(app))):
+            yield finding
+        for finding in await asyncio.to_thread(lambda: list(schedule_checks.schedule_checks(app))):
             yield finding
         worker = await asyncio.to_thread(_live_worker, app)
     probing = gateway_checks(

@@ -16,6 +16,7 @@ from v6.errors import LakeError
 FULL_SOON_DAYS = 14.0
 LONG_DAYS = 3653.0
 LEAST_FREE_BYTES = 2**30
+FULL_BYTES = 8 * 2**20  # less, and a commit can fail
 DAY = timedelta(days=1)
 
 
@@ -50,6 +51,8 @@ def disk_check(folder: Path, clock: Clock) -> Finding:
         if path.is_file() and found.st_mtime >= since:
             grown += found.st_size
     seen = f"{_size(free)} free; {_size(grown)} written in the last day"
+    if free < FULL_BYTES:
+        return problem("disk", f"full: {seen}", "make room, run `v6 maintain`, or move the lake to a larger disk")
     days = free / grown if grown else float("inf")
     if free < LEAST_FREE_BYTES or days < FULL_SOON_DAYS:
         when = "" if days == float("inf") else f", full in {days:.1f} days at this rate"

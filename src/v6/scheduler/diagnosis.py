@@ -15,6 +15,7 @@ from v6.scheduler.expectations import Expectation
 class Cause(StrEnum):
     """The likely cause, in the order in which they are looked for."""
 
+    DISK_FULL = "disk full"
     TABLE_DAMAGED = "table damaged"
     QUEUE_PAUSED = "queue paused"
     SCHEDULE_PAUSED = "schedule paused"
@@ -30,6 +31,7 @@ class Cause(StrEnum):
 
 
 ADVICE = {
+    Cause.DISK_FULL: "make room, run `v6 maintain`, or move the lake to a larger disk; the daemons go on by themselves",
     Cause.TABLE_DAMAGED: "run `v6 doctor --tables`",
     Cause.QUEUE_PAUSED: "`v6 queue resume` when it may go on",
     Cause.SCHEDULE_PAUSED: "`v6 schedule resume` when it may go on",
@@ -43,6 +45,10 @@ ADVICE = {
     Cause.BACKLOG: "`v6 schedule list` shows whether the schedules fit the gateway's limits",
     Cause.UNKNOWN: "run `v6 doctor`",
 }
+# Nothing explains it, or nothing yet: a daemon that has just died counts as alive until it has been silent for a while.
+WEAK = frozenset({Cause.BACKLOG, Cause.UNKNOWN})
+SILENT_SECONDS = 20.0  # machine time since a last word, four heartbeats: it is gone, or it hangs
+FULL_BYTES = 8 * 2**20  # free on the lake's disk: less, and a commit can fail
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +62,14 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What the tables say. ``workers`` are the last words of those alive; ``damage`` the error on reading the table."""
+    """What the tables say. ``workers`` are the last words of those alive; ``damage`` the error on reading a table.
 
+    ``chain_damage`` is damage of a table that requests pass through, whatever they bring.
+    """
+
+    free_bytes: int | None = None
     damage: Mapping[str, str] = field(default_factory=dict)
+    chain_damage: Mapping[str, str] = field(default_factory=dict)
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     scheduler_alive: bool = True
     workers: Sequence[Mapping[str, Any]] = ()
@@ -86,8 +97,28 @@ def diagnose(expectation: Expectation, evidence: Evidence) -> Diagnosis:
 
 
 def _causes(expectation: Expectation, evidence: Evidence) -> Iterator[Diagnosis]:
-    if expectation.table in evidence.damage:
-        yield Diagnosis(cause=Cause.TABLE_DAMAGED, detail=evidence.damage[expectation.table])
+    yield from _of_disk(evidence.free_bytes)
+    yield from _of_damage(expectation.table, evidence)
+    yield from _of_pauses(expectation, evidence)
+    if expectation.schedule_id is not None and not evidence.scheduler_alive:
+        yield Diagnosis(cause=Cause.SCHEDULER_DOWN, detail=f"no scheduler has been heard of for {SILENT_SECONDS:g} s")
+    yield from _of_workers(evidence.workers)
+    yield from _of_requests(expectation, evidence)
+
+
+def _of_disk(free_bytes: int | None) -> Iterator[Diagnosis]:
+    if free_bytes is not None and free_bytes < FULL_BYTES:
+        yield Diagnosis(cause=Cause.DISK_FULL, detail=f"the lake's disk has {free_bytes:,} bytes left")
+
+
+def _of_damage(table: str, evidence: Evidence) -> Iterator[Diagnosis]:
+    if table in evidence.damage:
+        yield Diagnosis(cause=Cause.TABLE_DAMAGED, detail=evidence.damage[table])
+    for detail in evidence.chain_damage.values():
+        yield Diagnosis(cause=Cause.TABLE_DAMAGED, detail=detail)
+
+
+def _of_pauses(expectation: Expectation, evidence: Evidence) -> Iterator[Diagnosis]:
     for target in (QUEUE, f"type:{expectation.request_type}"):
         if target in evidence.pauses:
             yield Diagnosis(cause=Cause.QUEUE_PAUSED, detail=_of_pause(evidence.pauses[target]))
@@ -95,10 +126,6 @@ def _causes(expectation: Expectation, evidence: Evidence) -> Iterator[Diagnosis]
         for target in (SCHEDULES, f"schedule:{expectation.schedule_id}"):
             if target in evidence.pauses:
                 yield Diagnosis(cause=Cause.SCHEDULE_PAUSED, detail=_of_pause(evidence.pauses[target]))
-    if expectation.schedule_id is not None and not evidence.scheduler_alive:
-        yield Diagnosis(cause=Cause.SCHEDULER_DOWN, detail="no scheduler has been heard of for a minute")
-    yield from _of_workers(evidence.workers)
-    yield from _of_requests(expectation, evidence)
 
 
 def _of_pause(pause: Pause) -> str:
@@ -108,7 +135,7 @@ def _of_pause(pause: Pause) -> str:
 def _of_workers(workers: Sequence[Mapping[str, Any]]) -> Iterator[Diagnosis]:
     """One worker that is ready is enough."""
     if not workers:
-        yield Diagnosis(cause=Cause.WORKER_DOWN, detail="no worker has been heard of for a minute")
+        yield Diagnosis(cause=Cause.WORKER_DOWN, detail=f"no worker has been heard of for {SILENT_SECONDS:g} s")
         return
     best = min(workers, key=lambda worker: _RANK.get(str(worker["state"]), len(_RANK)))
     cause = _CAUSE_BY_STATE.get(str(best["state"]), Cause.WORKER_DOWN)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -13,19 +15,22 @@ from v6.clock import Clock
 from v6.data.coverage import CoverageState, CoverageTable
 from v6.data.delta import Lake
 from v6.data.ib_request import OPEN_STATES, REQUESTS
-from v6.data.queue_controls import QueueControlsTable
+from v6.data.queue_controls import QUEUE_CONTROLS, QueueControlsTable
 from v6.data.queue_log import current
 from v6.data.schedule_log import ScheduleLogTable
-from v6.data.scheduler_state import SchedulerStateTable
+from v6.data.scheduler_state import SCHEDULER_STATE, SchedulerStateTable
 from v6.data.table import tables
 from v6.data.table_summary import wrong_file
-from v6.data.worker_state import WorkerStateTable
+from v6.data.worker_state import WORKER_STATE, WorkerStateTable
 from v6.errors import LakeError
-from v6.scheduler.diagnosis import Ended, Evidence
+from v6.scheduler.diagnosis import SILENT_SECONDS, Ended, Evidence
 from v6.scheduler.expectations import Expectation
 
-SILENT = timedelta(seconds=60)  # machine time since a last word: it is gone
+SILENT = timedelta(seconds=SILENT_SECONDS)
 BACK = timedelta(days=4)  # a weekend and a holiday: older rows are as good as none
+UNREADABLE = (LakeError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,26 +50,27 @@ def sightings(lake: Lake, clock: Clock, expectations: Iterable[Expectation]) -> 
     for expectation in expectations:
         by_table.setdefault(expectation.table, []).append(expectation)
     for name, group in by_table.items():
-        try:
-            wrong = wrong_file(lake, name) if lake.exists(name) else None
-            if wrong is not None:  # a file that is cut short makes polars panic
-                damage[name] = wrong
-                continue
-            rows = tables()[name](lake, clock=clock).scan().filter(pl.col("date") >= since)
-            found = dict(rows.group_by("symbol").agg(pl.col("timestamp").max()).collect().iter_rows())
-        except (LakeError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            damage[name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            continue
-        for expectation in group:
-            at = found.get(expectation.symbol) if expectation.symbol else max(found.values(), default=None)
-            answered = _answered(lake, clock, expectation, since) if expectation.may_bring_nothing else None
-            instants = [instant for instant in (at, answered) if instant is not None]
-            if instants:
-                newest[name, expectation.symbol] = max(instants)
+        wrong = damage_of(lake, name, lambda: newest.update(_newest(lake, clock, group, since)))  # noqa: B023 - called at once
+        if wrong is not None:
+            damage[name] = wrong
     return Sightings(newest=newest, damage=damage)
 
 
-def _answered(lake: Lake, clock: Clock, expectation: Expectation, since: Any) -> datetime | None:
+def _newest(
+    lake: Lake, clock: Clock, group: Sequence[Expectation], since: date
+) -> Iterator[tuple[tuple[str, str], datetime]]:
+    """The newest row of each expectation of one table that has one."""
+    rows = tables()[group[0].table](lake, clock=clock).scan().filter(pl.col("date") >= since)
+    found = dict(rows.group_by("symbol").agg(pl.col("timestamp").max()).collect().iter_rows())
+    for expectation in group:
+        at = found.get(expectation.symbol) if expectation.symbol else max(found.values(), default=None)
+        answered = _answered(lake, clock, expectation, since) if expectation.may_bring_nothing else None
+        instants = [instant for instant in (at, answered) if instant is not None]
+        if instants:
+            yield (expectation.table, expectation.symbol), max(instants)
+
+
+def _answered(lake: Lake, clock: Clock, expectation: Expectation, since: date) -> datetime | None:
     """The newest slot that the ledger says was answered, with or without rows."""
     done = [str(CoverageState.FETCHED), str(CoverageState.EMPTY)]
     rows = CoverageTable(lake, clock=clock).current(
@@ -75,31 +81,94 @@ def _answered(lake: Lake, clock: Clock, expectation: Expectation, since: Any) ->
 
 
 def began(lake: Lake, clock: Clock) -> dict[str, datetime]:
-    """Since when each schedule is in force. Blocks."""
-    return {i: known.since for i, known in ScheduleLogTable(lake, clock=clock).in_force().items()}
+    """Since when each schedule is in force; nothing where its table cannot be read. Blocks."""
+    try:
+        return {i: known.since for i, known in ScheduleLogTable(lake, clock=clock).in_force().items()}
+    except UNREADABLE:
+        return {}
 
 
-def gather(lake: Lake, clock: Clock, *, damage: Mapping[str, str], expectations: Sequence[Expectation]) -> Evidence:
-    """What the tables say about the chain. Blocks. Raises LakeError when the queue itself cannot be read."""
-    since = clock.machine_now() - SILENT
-    workers = WorkerStateTable(lake, clock=clock).latest(since=since).collect().to_dicts()
-    schedulers = SchedulerStateTable(lake, clock=clock).latest().filter(pl.col("known_at") >= since).collect()
-    types = sorted({e.request_type for e in expectations})
-    recent = current(lake.scan(REQUESTS).filter(pl.col("date") >= (clock.now() - BACK).date())).filter(
-        pl.col("request_type").is_in(types)
+def gather(
+    lake: Lake, clock: Clock, *, damage: Mapping[str, str], expectations: Sequence[Expectation], has_begun: bool
+) -> Evidence:
+    """What the tables say about the chain, and which of its tables cannot be read. Blocks.
+
+    ``has_begun`` is false where no scheduler ever ran: then nobody misses one.
+    """
+    looked = _Chain(lake, clock)
+    workers = looked.at(WORKER_STATE.name, looked.workers) or []
+    schedulers = looked.at(SCHEDULER_STATE.name, looked.schedulers) or []
+    rows = looked.at(REQUESTS.name, lambda: looked.requests({e.request_type for e in expectations}))
+    ended, waiting = _ended_and_open(rows)
+    return Evidence(
+        free_bytes=shutil.disk_usage(lake.url).free if lake.is_local and Path(lake.url).is_dir() else None,
+        damage=damage,
+        pauses=looked.at(QUEUE_CONTROLS.name, QueueControlsTable(lake, clock=clock).paused_now) or {},
+        scheduler_alive=not has_begun or any(row["state"] == "running" for row in schedulers),
+        workers=[row for row in workers if row["state"] != "stopped"],
+        last_ended=ended,
+        open_requests=waiting,
+        chain_damage=looked.damage,
     )
-    rows = recent.select("request_type", "symbol", "status", "error_category", "error_message", "updated_at").collect()
-    open_states = [str(state) for state in OPEN_STATES]
-    is_open = pl.col("status").is_in(open_states)
+
+
+class _Chain:
+    """Reads the tables that every request passes through, and remembers which of them cannot be read."""
+
+    def __init__(self, lake: Lake, clock: Clock) -> None:
+        self._lake = lake
+        self._clock = clock
+        self._since = clock.machine_now() - SILENT
+        self.damage: dict[str, str] = {}
+
+    def at(self, name: str, read: Callable[[], Found]) -> Found | None:
+        """What reading a table gives; None where it is damaged."""
+        found: list[Found] = []
+        wrong = damage_of(self._lake, name, lambda: found.append(read()))
+        if wrong is not None:
+            self.damage[name] = wrong
+        return found[0] if found else None
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The last word of each worker that is not silent."""
+        return WorkerStateTable(self._lake, clock=self._clock).latest(since=self._since).collect().to_dicts()
+
+    def schedulers(self) -> list[dict[str, Any]]:
+        """The last word of each scheduler that is not silent."""
+        latest = SchedulerStateTable(self._lake, clock=self._clock).latest()
+        return latest.filter(pl.col("known_at") >= self._since).collect().to_dicts()
+
+    def requests(self, types: Collection[str]) -> pl.DataFrame:
+        """The last days' requests of some types as they stand."""
+        recent = self._lake.scan(REQUESTS).filter(pl.col("date") >= (self._clock.now() - BACK).date())
+        rows = current(recent).filter(pl.col("request_type").is_in(sorted(types)))
+        names = ("request_type", "symbol", "status", "error_category", "error_message", "updated_at")
+        return rows.select(names).collect()
+
+
+def damage_of(lake: Lake, name: str, read: Callable[[], object]) -> str | None:
+    """What is wrong with a table, as one line, None when all is well; ``read`` is called when its files are whole."""
+    try:
+        wrong = wrong_file(lake, name) if lake.exists(name) else None
+        if wrong is None:  # a file that is cut short makes polars panic
+            read()
+    except UNREADABLE as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return wrong
+
+
+def _ended_and_open(
+    rows: pl.DataFrame | None,
+) -> tuple[dict[tuple[str, str], Ended], dict[tuple[str, str], int]]:
+    """How the newest request of each type and symbol ended, and how many have not."""
+    if rows is None:
+        return {}, {}
+    is_open = pl.col("status").is_in([str(state) for state in OPEN_STATES])
     ended = rows.filter(~is_open).sort("updated_at").unique(["request_type", "symbol"], keep="last")
     waiting = rows.filter(is_open).group_by("request_type", "symbol").len()
-    return Evidence(
-        damage=damage,
-        pauses=QueueControlsTable(lake, clock=clock).paused_now(),
-        scheduler_alive=bool(schedulers.filter(pl.col("state") == "running").height),
-        workers=[row for row in workers if row["state"] != "stopped"],
-        last_ended={(row["request_type"], row["symbol"]): _ended(row) for row in ended.iter_rows(named=True)},
-        open_requests={(row[0], row[1]): row[2] for row in waiting.iter_rows()},
+    return (
+        {(row["request_type"], row["symbol"]): _ended(row) for row in ended.iter_rows(named=True)},
+        {(row[0], row[1]): row[2] for row in waiting.iter_rows()},
     )
 
 

@@ -6,7 +6,7 @@ Every schedule that runs within the session brings its own expectation; ``[[fres
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ class Expectation:
     minutes: float
     calendar_name: str
     schedule_id: str | None = None
+    is_written: bool = False  # in v6.toml: it holds whether its schedule has begun or not
     may_bring_nothing: bool = False  # an answer without rows is an answer: the ledger tells
 
     @property
@@ -83,9 +84,22 @@ def load_expectations(config: ConfigFile, catalogue: Catalogue, schedules: Seque
         raise SettingsError(f"{len(wrong)} things are wrong with freshness: " + "; ".join(wrong))
     for expectation in (e for schedule in schedules for e in _of_schedule(schedule, catalogue)):
         known = found.get((expectation.table, expectation.symbol))
-        if known is None or (known.schedule_id is not None and known.minutes > expectation.minutes):
+        if known is None or (not known.is_written and known.minutes > expectation.minutes):
             found[expectation.table, expectation.symbol] = expectation
-    return sorted(found.values(), key=lambda e: (e.table, e.symbol))
+    named = [_scheduled(e, schedules, catalogue) if e.is_written else e for e in found.values()]
+    return sorted(named, key=lambda e: (e.table, e.symbol))
+
+
+def _scheduled(expectation: Expectation, schedules: Sequence[Schedule], catalogue: Catalogue) -> Expectation:
+    """A written expectation with the schedule that its rows come from, where there is one."""
+    fits = (
+        e
+        for schedule in schedules
+        for e in _of_schedule(schedule, catalogue)
+        if e.table == expectation.table and expectation.symbol in ("", e.symbol)
+    )
+    usual = min(fits, key=lambda e: e.minutes, default=expectation)
+    return replace(expectation, schedule_id=usual.schedule_id)
 
 
 def _from_entry(entry: FreshnessEntry, types_by_table: Mapping[str, Any]) -> Expectation:
@@ -104,6 +118,7 @@ def _from_entry(entry: FreshnessEntry, types_by_table: Mapping[str, Any]) -> Exp
         request_type=kind.name,
         minutes=entry.minutes,
         calendar_name=calendar,
+        is_written=True,
         may_bring_nothing=kind.symbol_optional,
     )
 

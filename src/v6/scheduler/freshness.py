@@ -37,13 +37,13 @@ class Reading:
 
 
 def read_freshness(lake: Lake, clock: Clock, expectations: Sequence[Expectation]) -> list[Reading]:
-    """Every expectation as it stands now. Blocks. Raises LakeError when the queue itself cannot be read."""
+    """Every expectation as it stands now. Blocks."""
     seen = sightings(lake, clock, expectations)
     since = began(lake, clock)
     readings = [_reading(expectation, seen, since, clock.now()) for expectation in expectations]
     if not any(reading.state is Freshness.STALE for reading in readings):
         return readings
-    evidence = gather(lake, clock, damage=seen.damage, expectations=expectations)
+    evidence = gather(lake, clock, damage=seen.damage, expectations=expectations, has_begun=bool(since))
     return [
         _with(reading, diagnose(reading.expectation, evidence)) if reading.state is Freshness.STALE else reading
         for reading in readings
@@ -72,7 +72,7 @@ def _state(
 ) -> tuple[Freshness, float | None]:
     if is_damaged:
         return Freshness.STALE, None
-    if counted_from is None and expectation.schedule_id is not None:
+    if counted_from is None and expectation.schedule_id is not None and not expectation.is_written:
         return Freshness.NOT_BEGUN, None
     age = expectation.calendar.seconds_open(max(counted_from or now - LONGEST, now - LONGEST), now) / 60
     if not expectation.calendar.is_open(now):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from v6.clock import Clock
 from v6.data.delta import Lake
-from v6.data.incidents import Incident, IncidentsTable, IncidentState
+from v6.data.incidents import Incident, IncidentState
 from v6.errors import LakeError
 from v6.events import EventBus
 from v6.scheduler.alerts import Alerts, Message
-from v6.scheduler.diagnosis import ADVICE, Cause, Diagnosis
+from v6.scheduler.diagnosis import ADVICE, SILENT_SECONDS, WEAK, Cause, Diagnosis
 from v6.scheduler.expectations import Expectation
 from v6.scheduler.freshness import Freshness, Reading, read_freshness
+from v6.scheduler.incident_book import IncidentBook
 from v6.scheduler.scheduler_events import FreshnessRestored, FreshnessViolated, SchedulerHeld
 
 LOOK_SECONDS = 15.0  # machine seconds between looks
 TWICE = 2  # looks that must agree on a cause before anybody is told
+WEAK_SECONDS = SILENT_SECONDS + LOOK_SECONDS  # machine seconds that what explains nothing must last before that
 FORGOTTEN = timedelta(minutes=2)  # machine time: whoever opened it has not told anybody, so somebody else does
 
 
@@ -26,28 +29,37 @@ class FreshnessWatch:
     """One watcher; any number may run, each incident is told once."""
 
     def __init__(
-        self, *, lake: Lake, clock: Clock, events: EventBus, alerts: Alerts, expectations: Sequence[Expectation]
+        self,
+        *,
+        lake: Lake,
+        clock: Clock,
+        events: EventBus,
+        alerts: Alerts,
+        expectations: Sequence[Expectation],
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        """``look_seconds`` are machine time."""
+        self._look_seconds = look_seconds
         self._lake = lake
         self._clock = clock
         self._events = events
         self._alerts = alerts
         self._expectations = tuple(expectations)
-        self._incidents = IncidentsTable(lake, clock=clock)
+        self._incidents = IncidentBook(lake, clock)
         self._stale: dict[str, Cause] = {}
-        self._seen: dict[Cause, int] = {}
+        self._seen: dict[Cause, _Seen] = {}
         self._looked_at = float("-inf")
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await self.look()
-            await self._clock.sleep(self._clock.speed)
+            await self._clock.sleep(min(1.0, self._look_seconds) * self._clock.speed)
 
     async def look(self) -> None:
         """Look, when it is time to; a lake that cannot be read is reported and looked at again."""
         now = self._clock.machine_monotonic()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._looked_at < self._look_seconds:
             return
         self._looked_at = now
         try:
@@ -58,34 +70,35 @@ class FreshnessWatch:
     async def look_now(self) -> None:
         """Look now. Raises LakeError."""
         readings = await asyncio.to_thread(read_freshness, self._lake, self._clock, self._expectations)
-        self._report(readings)
-        causes = self._causes(readings)
+        causes = _by_cause(readings)
+        self._note(causes)
+        sure = {cause: stale for cause, stale in causes.items() if self._is_sure(cause)}
+        self._report(readings, sure)
         standing = await asyncio.to_thread(self._incidents.standing)
-        for cause, stale in causes.items():
-            self._seen[cause] = self._seen.get(cause, 0) + 1
-            if self._seen[cause] >= TWICE:
-                await self._open(cause, stale, standing.get(cause))
-        for cause in [cause for cause in self._seen if cause not in causes]:
-            del self._seen[cause]
-        await self._end(standing, causes, readings)
+        for cause, stale in sure.items():
+            await self._open(cause, stale, standing.get(cause))
+        await self._end(standing, sure, readings)
 
-    def _report(self, readings: Sequence[Reading]) -> None:
+    def _note(self, causes: Collection[Cause]) -> None:
+        """Count the looks that agree on each cause, and forget what is gone."""
+        now = self._clock.machine_monotonic()
+        self._seen = {cause: self._seen.get(cause, _Seen(since=now)).again() for cause in causes}
+
+    def _is_sure(self, cause: Cause) -> bool:
+        seen = self._seen[cause]
+        lasts = self._clock.machine_monotonic() - seen.since
+        return seen.looks >= TWICE and (cause not in WEAK or lasts >= WEAK_SECONDS)
+
+    def _report(self, readings: Sequence[Reading], sure: Collection[Cause]) -> None:
         for reading in readings:
             expectation, diagnosis = reading.expectation, reading.diagnosis
             known = self._stale.get(expectation.name)
-            if diagnosis is not None and known != diagnosis.cause:
+            if diagnosis is not None and diagnosis.cause in sure and known != diagnosis.cause:
                 self._stale[expectation.name] = diagnosis.cause
                 self._events.emit(_violated(reading, diagnosis))
             elif reading.state is Freshness.FRESH and known is not None:
                 del self._stale[expectation.name]
                 self._events.emit(FreshnessRestored(table=expectation.table, symbol=expectation.symbol))
-
-    def _causes(self, readings: Sequence[Reading]) -> dict[Cause, list[Reading]]:
-        found: dict[Cause, list[Reading]] = {}
-        for reading in readings:
-            if reading.diagnosis is not None:
-                found.setdefault(reading.diagnosis.cause, []).append(reading)
-        return found
 
     async def _open(self, cause: Cause, stale: Sequence[Reading], known: Incident | None) -> None:
         """Tell of a new incident; also of one whose finder was gone before it could."""
@@ -103,17 +116,21 @@ class FreshnessWatch:
         await asyncio.to_thread(self._incidents.move, incident, IncidentState.ALERTED)
 
     async def _end(
-        self, standing: Mapping[str, Incident], causes: Mapping[Cause, object], readings: Sequence[Reading]
+        self, standing: Mapping[str, Incident], sure: Collection[Cause], readings: Sequence[Reading]
     ) -> None:
-        """An incident is over when nothing that it affected is stale for its cause, and the market says so."""
+        """An incident is over and told when nothing it affected is stale, over in silence when another cause was told.
+
+        While the market sleeps nothing is over.
+        """
         by_name = {reading.expectation.name: reading for reading in readings}
         for incident in standing.values():
             affected = [by_name[name] for name in incident.affected if name in by_name]
+            causes = {reading.diagnosis.cause for reading in affected if reading.diagnosis is not None}
             is_asleep = affected and all(reading.state is Freshness.MARKET_CLOSED for reading in affected)
-            if incident.cause in causes or is_asleep:
+            if is_asleep or incident.cause in causes or causes - set(sure):
                 continue
             ended = await asyncio.to_thread(self._incidents.move, incident, IncidentState.OVER)
-            if ended is not None and not any(reading.diagnosis for reading in affected):
+            if ended is not None and not causes:
                 await self._alerts.send(self._message("recovered", incident))
 
     def _message(self, kind: str, incident: Incident) -> Message:
@@ -127,6 +144,26 @@ class FreshnessWatch:
             opened_at=incident.opened_at.isoformat(timespec="seconds"),
             lake=self._lake.url,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """Since when (machine seconds) and in how many looks in a row a cause was seen."""
+
+    since: float
+    looks: int = 0
+
+    def again(self) -> _Seen:
+        """One more look."""
+        return _Seen(since=self.since, looks=self.looks + 1)
+
+
+def _by_cause(readings: Sequence[Reading]) -> dict[Cause, list[Reading]]:
+    found: dict[Cause, list[Reading]] = {}
+    for reading in readings:
+        if reading.diagnosis is not None:
+            found.setdefault(reading.diagnosis.cause, []).append(reading)
+    return found
 
 
 def _violated(reading: Reading, diagnosis: Diagnosis) -> FreshnessViolated:

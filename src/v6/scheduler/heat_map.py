@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -82,14 +82,24 @@ def strips_of(frame: pl.DataFrame) -> list[Strip]:
     return found
 
 
-def undecided_rows(schedules: Iterable[Schedule], decided: dict[str, datetime], now: datetime) -> Sequence[CoverageRow]:
-    """What was due since each schedule's last decided slot: nobody has asked, and nobody has written it down."""
+def undecided_rows(
+    schedules: Iterable[Schedule],
+    decided: Mapping[str, datetime],
+    now: datetime,
+    *,
+    known: Collection[tuple[object, ...]] = (),
+) -> Sequence[CoverageRow]:
+    """What was due since each schedule's last decided slot: nobody has asked, and nobody has written it down.
+
+    ``known`` are the keys of intervals that the ledger has all the same: a person asked for them.
+    """
     return [
         CoverageRow(interval=interval, state=CoverageState.NEVER_ASKED, reason=NOBODY, schedule_id=schedule.id)
         for schedule in schedules
         if schedule.id in decided and decided[schedule.id] < now
         for slot in schedule.slots(decided[schedule.id], now)
         for interval in intervals_of(slot)
+        if interval.key not in known
     ]
 
 

@@ -157,7 +157,8 @@ class UnifiedScheduler:
         for schedule_id in definitions:
             since = known[schedule_id].since if schedule_id in known else now
             last = last_slots.get(schedule_id)
-            self._decided[schedule_id] = since if last is None else max(since, last)
+            decided = since if last is None else max(since, last)
+            self._decided[schedule_id] = min(decided, now)  # later ones stem from a clock that was ahead
         return sorted(changed)
 
     # Ticking
@@ -194,6 +195,8 @@ class UnifiedScheduler:
 
     async def _ask(self) -> None:
         now = self._clock.now()
+        # A clock that was set back makes slots due again: those that were asked are known, and none is lost.
+        self._decided = {schedule_id: min(at, now) for schedule_id, at in self._decided.items()}
         due = {s.id: s.slots(self._decided[s.id], now) for s in self._schedules if self._decided[s.id] < now}
         if any(due.values()):
             situation = await self._situation(now, [slot for slots in due.values() for slot in slots])

@@ -58,7 +58,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Keep it running until ``stop``. Raises DaemonFailed where starting it again cannot help."""
-        pause = FIRST_PAUSE_SECONDS
+        falls = 0
         while not self._stopping.is_set():
             began = self._clock.machine_monotonic()
             code = await self._run_once()
@@ -70,10 +70,18 @@ class Daemon:
                     f"the {self.name} cannot run: {self._last_line.removeprefix('error: ')}", ExitCode(code)
                 )
             if self._clock.machine_monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-            self._events.emit(DaemonFell(daemon=self.name, exit_code=code, retry_seconds=pause))
+                falls = 0
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(falls, 10))
+            falls += 1
+            fell = DaemonFell(
+                daemon=self.name,
+                exit_code=code,
+                falls=falls,
+                retry_seconds=pause,
+                last_line=self._last_line or None,
+            )
+            self._events.emit(fell)
             await self._wait(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
     async def stop(self) -> None:
         """Ask it to end, and kill it when it does not."""

@@ -19,13 +19,16 @@ class DaemonStarted(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DaemonFell(Event):
-    """A daemon's process ended by itself; it is started again after so many machine seconds."""
+    """A daemon's process ended by itself, for the ``falls``-th time in a row; it is started again after so many machine
+    seconds. ``last_line`` is the last one of its log."""
 
     name: ClassVar[str] = "daemon.fell"
     level: ClassVar[str] = "warning"
     daemon: str
     exit_code: int
+    falls: int
     retry_seconds: float
+    last_line: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
