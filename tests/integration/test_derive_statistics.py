@@ -22,12 +22,12 @@ from v6.data.derived_statistics import KEY, DerivedStatisticsTable
 from v6.data.ib_request import RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.market_bars import MarketBarsTable
+from v6.derivations.derive import derive, derive_all
 from v6.errors import DerivationLost
 from v6.events import EventBus
 from v6.request_types.base import Gateway
 from v6.request_types.catalogue import Catalogue, check_request
 from v6.simulator.history import HISTORY_FILE
-from v6.statistics.derive import derive, derive_all
 
 PATIENCE = 60.0  # seconds until a test that waits for ever fails
 RANGE = {"start": "2018-09-03T00:00:00Z", "end": "2018-10-01T00:00:00Z"}

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from v6.derivations import realised_volatility as rv
+from v6.derivations import returns, trend
+from v6.derivations.bar_history import BarHistory
+from v6.derivations.catalogue import FROM_BARS
+from v6.derivations.market_beta import beta, correlation
+from v6.derivations.statistic import OK, Value
 from v6.simulator.history import HISTORY_FILE
-from v6.statistics import realised_volatility as rv
-from v6.statistics import returns, trend
-from v6.statistics.bar_history import BarHistory
-from v6.statistics.catalogue import FROM_BARS
-from v6.statistics.market_beta import beta, correlation
-from v6.statistics.statistic import OK, Value
 
 Row = tuple[date, float, float, float, float]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from v6.statistics.catalogue import all_statistics
-from v6.statistics.statistic import SECTIONS, Statistic, Value
+from v6.derivations.catalogue import all_statistics
+from v6.derivations.statistic import SECTIONS, Statistic, Value
 
 ALL = [statistic for family in all_statistics().values() for statistic in family]
 

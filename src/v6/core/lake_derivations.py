@@ -12,8 +12,8 @@ import polars as pl
 
 from v6.data.delta import Lake
 from v6.data.derived_statistics import DERIVED_STATISTICS
+from v6.derivations.derive import derivable_days, derive
 from v6.errors import DerivationLost
-from v6.statistics.derive import derivable_days, derive
 
 Result = TypeVar("Result")
 

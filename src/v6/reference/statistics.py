@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from v6.statistics.catalogue import all_statistics
-from v6.statistics.statistic import SECTIONS, Statistic
+from v6.derivations.catalogue import all_statistics
+from v6.derivations.statistic import SECTIONS, Statistic
 
 
 def describe_statistics() -> str:

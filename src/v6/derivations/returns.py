@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from v6.statistics.bar_history import BarHistory
-from v6.statistics.bar_windows import over_windows
-from v6.statistics.statistic import Statistic, Value
+from v6.derivations.bar_history import BarHistory
+from v6.derivations.bar_windows import over_windows
+from v6.derivations.statistic import Statistic, Value
 
 WINDOWS = (1, 5, 20, 60, 252)
 

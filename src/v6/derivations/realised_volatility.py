@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from v6.statistics.bar_history import YEAR, BarHistory, Floats
-from v6.statistics.bar_windows import over_windows
-from v6.statistics.statistic import Statistic, Value
+from v6.derivations.bar_history import YEAR, BarHistory, Floats
+from v6.derivations.bar_windows import over_windows
+from v6.derivations.statistic import Statistic, Value
 
 WINDOWS = (10, 20, 60, 252)
 

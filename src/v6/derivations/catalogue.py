@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from v6.statistics import market_beta, realised_volatility, returns, trend
-from v6.statistics.bar_history import BarHistory
-from v6.statistics.statistic import Statistic
+from v6.derivations import market_beta, realised_volatility, returns, trend
+from v6.derivations.bar_history import BarHistory
+from v6.derivations.statistic import Statistic
 
 FROM_BARS: Sequence[Statistic[BarHistory]] = (
     *returns.STATISTICS,

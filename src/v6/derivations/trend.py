@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from v6.statistics.bar_history import BarHistory, Floats
-from v6.statistics.bar_windows import over_windows
-from v6.statistics.statistic import Statistic, Value
+from v6.derivations.bar_history import BarHistory, Floats
+from v6.derivations.bar_windows import over_windows
+from v6.derivations.statistic import Statistic, Value
 
 ATR_WINDOWS = (14, 20)
 SMOOTHING_SESSIONS = 252  # where a recursive average begins: by then its start no longer counts

@@ -18,11 +18,11 @@ from v6.data.delta import Lake
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.market_bars import MARKET_BARS
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
-from v6.statistics.bar_history import YEAR, BarHistory
-from v6.statistics.catalogue import FROM_BARS
-from v6.statistics.daily_bars import DAILY, daily_bars
-from v6.statistics.market_beta import MARKET
-from v6.statistics.values_frame import Row, frame_of, rows_of
+from v6.derivations.bar_history import YEAR, BarHistory
+from v6.derivations.catalogue import FROM_BARS
+from v6.derivations.daily_bars import DAILY, daily_bars
+from v6.derivations.market_beta import MARKET
+from v6.derivations.values_frame import Row, frame_of, rows_of
 
 HISTORY = timedelta(days=400)  # calendar days that hold 253 sessions
 

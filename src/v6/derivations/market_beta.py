@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from v6.statistics.bar_history import BarHistory, Floats
-from v6.statistics.statistic import Statistic, Value, finite, joined
+from v6.derivations.bar_history import BarHistory, Floats
+from v6.derivations.statistic import Statistic, Value, finite, joined
 
 MARKET = "SPY"
 WINDOWS = (60, 252)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from v6.data.derived_statistics import DERIVED_STATISTICS
-from v6.statistics.statistic import Inputs, Statistic, Value
+from v6.derivations.statistic import Inputs, Statistic, Value
 
 STAMPED_BY_WORKER = ("request_id", "known_at")
 SCHEMA = {name: dtype for name, dtype in DERIVED_STATISTICS.schema.items() if name not in STAMPED_BY_WORKER}

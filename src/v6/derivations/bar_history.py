@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from v6.statistics.statistic import joined
+from v6.derivations.statistic import joined
 
 YEAR = 252  # sessions
 GAP_DAYS = 5  # calendar days between two sessions that a long weekend explains

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from v6.statistics.bar_history import BarHistory
-from v6.statistics.statistic import Value, finite, joined
+from v6.derivations.bar_history import BarHistory
+from v6.derivations.statistic import Value, finite, joined
 
 Formula = Callable[[BarHistory], float]
 

@@ -1,1 +1,0 @@
-"""Statistics: pure functions of one symbol's trading date and a named bit of history; ``catalogue.py`` lists them."""
