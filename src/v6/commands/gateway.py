@@ -16,6 +16,7 @@ import typer
 from v6.app import App
 from v6.clock import Clock, parse_utc
 from v6.commands.command import Call, command
+from v6.commands.recording import record, replay
 from v6.errors import ExitCode, GatewayUnavailable, SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, no_args_is_help=False)
     group.callback(help=gateway.__doc__)(unless_followed(command(gateway, stops_in_order=True)))
     group.command(name="fault")(command(fault))
+    group.command(name="record")(command(record))
+    group.command(name="replay")(command(replay))
     app.add_typer(group, name="gateway")
 
 
