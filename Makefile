@@ -5,9 +5,11 @@ STAMP := $(VENV)/.installed
 PYTHON ?= python3
 # There while systemd is process 1.
 SYSTEMD ?= /run/systemd/system
+# How often `make drills` kills something at a random moment.
+KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drill-weeks drill-causes clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drills drill-weeks drill-causes clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ daemon: setup ## run the worker as a service of this user, by systemd
 
 gateway: setup ## run the simulated gateway in the foreground
 	$(BIN)/v6 gateway
+
+drills: setup ## kill workers and producers at every commit and at random moments (KILLS=300); about 40 minutes
+	$(BIN)/python -m tests.drills.drill --kills $(KILLS)
 
 drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; about 15 minutes
 	$(BIN)/python -m bench.drill_weeks

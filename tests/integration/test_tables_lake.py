@@ -234,3 +234,16 @@ def test_two_snapshots_of_an_unclaimed_lake_cannot_both_claim_it(
 
 def test_every_table_class_is_a_table() -> None:
     assert all(issubclass(table, Table) for table in tables().values())
+
+
+def test_a_creation_that_a_crash_cut_short_is_made_anew(tmp_path: Path) -> None:
+    log = tmp_path / OPTION_SNAPSHOTS.name / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json#1").write_text("{}")  # staged, not put in place
+    lake = Lake(tmp_path)
+    assert not lake.exists(OPTION_SNAPSHOTS.name)
+    assert lake.table_names() == []
+    assert lake.scan(OPTION_SNAPSHOTS).collect().is_empty()
+    delta.append(lake.ensure(OPTION_SNAPSHOTS), sample(OPTION_SNAPSHOTS))
+    assert lake.table_names() == [OPTION_SNAPSHOTS.name]
+    assert lake.scan(OPTION_SNAPSHOTS).collect().height == sample(OPTION_SNAPSHOTS).height

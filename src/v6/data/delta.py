@@ -149,15 +149,14 @@ class Lake:
             raise LakeError(f"the lake {self.url} cannot be written: check its owner and mode, or set V6_LAKE")
 
     def exists(self, name: str) -> bool:
-        """True when the table has been created."""
+        """True when the table has been created; the folder alone, which a crash leaves behind, is no table."""
         if self.is_local:
-            return (Path(self.url) / name / "_delta_log").is_dir()
+            return _has_versions(Path(self.url) / name / "_delta_log")
         return DeltaTable.is_deltatable(self.uri(name), self.storage_options)
 
     def table_names(self) -> list[str]:
         """The tables that exist, by name (local lakes)."""
-        folder = Path(self.url)
-        return sorted(entry.parent.name for entry in folder.glob("*/_delta_log")) if folder.is_dir() else []
+        return sorted(log.parent.name for log in Path(self.url).glob("*/_delta_log") if _has_versions(log))
 
     def open(self, name: str, *, version: int | None = None) -> DeltaTable:
         """A fresh table object of the newest version, or of an older one.
@@ -348,6 +347,15 @@ class TableWriter:
 
     def _fenced_text(self) -> str:
         return f"worker {self._app_id} was fenced from {self.spec.name}: another has taken over; start it again"
+
+
+def _has_versions(log: Path) -> bool:
+    """Whether a log's folder holds a commit or a checkpoint; what was staged and never put in place is neither."""
+    try:
+        with os.scandir(log) as entries:
+            return any(entry.name.endswith((".json", ".checkpoint.parquet")) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _check_compatible(spec: TableSpec, table: DeltaTable) -> None:

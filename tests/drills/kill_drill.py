@@ -1,0 +1,184 @@
+"""Kills at random moments: workers, producers, both, now and then with the gateway, and while a worker still starts.
+
+One lake, one gateway, one clock. A worker and a producer of a plan run side by side; each is killed 0.2 to 10 seconds
+after it was ready and started again. When all kills are done the producer finishes its plan and a last worker drains
+the queue; then the lake is checked against the gateway's journal.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.drills import plan
+from tests.drills.invariants import Findings, check
+from tests.drills.plan import Planned
+from tests.drills.processes import SECONDS, STARTED, Child, Gateway, Site, killed_at_the_end, start_gateway_at
+from tests.drills.producer import READY
+
+DELAY = (0.2, 10.0)  # seconds after a process was ready
+BOTH = 0.3  # of the worker's kills take the producer along
+WITH_GATEWAY = 0.04  # and so many the gateway
+STARTING = 0.15  # so often a worker that starts is killed before it is ready; these come on top
+# What runs in four crashes is taken for poison, which has a drill of its own: after two short lives a long one.
+SHORT, LONG = 3.0, 5.0
+
+
+@dataclass(kw_only=True)
+class KillDrill:
+    """One lake under fire."""
+
+    folder: Path
+    gateway: Gateway
+    lines: int
+    requests: list[Planned]
+    kills: int
+    rng: random.Random
+    delay: tuple[float, float] = DELAY
+    killed: Counter[str] = field(default_factory=Counter)
+    killed_starting: int = 0
+    gateways_ended: int = 0
+    problems: list[str] = field(default_factory=list)
+    _children: list[Child] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _producer: Child | None = None
+    _short_lives: int = 0
+
+    def __post_init__(self) -> None:
+        self.site = Site(folder=self.folder, gateway=self.gateway, lines=self.lines)
+        plan.write(self.site.plan, self.requests)
+
+    def run(self) -> Findings:
+        """Kill, finish, check."""
+        with killed_at_the_end(self._children):
+            with self._producing():
+                while sum(self.killed.values()) < self.kills:
+                    self._one_life_of_a_worker()
+            self._finish()
+        self.site.gateway.end()
+        return check(
+            self.site.lake,
+            [self.site.gateway.journal],
+            self.site.gateway.clock,
+            plan=self.requests,
+            acknowledged=self.site.acknowledged,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """How often who was killed."""
+        return {
+            "kills": sum(self.killed.values()),
+            "killed": dict(self.killed),
+            "killed_starting": self.killed_starting,
+            "gateways_ended": self.gateways_ended,
+        }
+
+    # The worker
+
+    def _one_life_of_a_worker(self) -> None:
+        while self.rng.random() < STARTING:
+            worker = self._worker()
+            time.sleep(self.rng.uniform(0, 1.5))
+            self._end(worker, "worker")
+            self.killed_starting += 1
+        worker = self._worker()
+        if not worker.wait_for(STARTED):
+            self._note(f"a worker ended with exit code {worker.process.poll()} before it was ready: {worker.log}")
+            return
+        time.sleep(self._life())
+        kind = self._kind()
+        with self._lock:
+            if kind == "both" and self._producer is not None:
+                self._producer.process.send_signal(signal.SIGKILL)
+            self._end(worker, "worker")
+            self.killed[kind] += 1
+        if self.rng.random() < WITH_GATEWAY:
+            self._restart_gateway()
+
+    def _life(self) -> float:
+        """Seconds that this worker lives on, once it is ready."""
+        least, most = self.delay
+        seconds = self.rng.uniform(max(least, LONG) if self._short_lives >= 2 and most > LONG else least, most)
+        self._short_lives = self._short_lives + 1 if seconds < SHORT else 0
+        return seconds
+
+    def _kind(self) -> str:
+        return "both" if self.rng.random() < BOTH else "worker"
+
+    def _worker(self) -> Child:
+        worker = self.site.start("worker", "--wait-for-gateway")
+        self._children.append(worker)
+        return worker
+
+    def _restart_gateway(self) -> None:
+        """It goes with the worker, in order, so that its journal is whole; the next worker is there before it is."""
+        old = self.site.gateway
+        old.end()
+        new = start_gateway_at(self.folder, clock=old.clock, lines=self.lines, port=old.port)
+        self.gateway = new
+        self.site = Site(folder=self.folder, gateway=new, lines=self.lines)
+        self.gateways_ended += 1
+
+    # The producer
+
+    @contextmanager
+    def _producing(self) -> Iterator[None]:
+        """Producers come and go beside the workers."""
+        thread = threading.Thread(target=self._produce, name="producers")
+        self._stop = threading.Event()
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(SECONDS)
+
+    def _produce(self) -> None:
+        rng = random.Random(self.rng.random())
+        while not self._stop.is_set():
+            self._producer = producer = self.site.producer(pause=self._pause())
+            self._children.append(producer)
+            if producer.wait_for(READY):
+                self._stop.wait(rng.uniform(*self.delay))
+            with self._lock:
+                if producer.process.poll() is None:
+                    self._end(producer, "producer")
+                    self.killed["producer"] += 1
+                elif producer.process.poll() not in (0, -signal.SIGKILL):
+                    self._note(f"a producer ended with exit code {producer.process.poll()}: {producer.log}")
+            self._stop.wait(rng.uniform(0, self.delay[1] / 2))
+
+    def _pause(self) -> float:
+        """Such that the plan lasts about as long as the kills."""
+        return 0.6 * self.kills * (sum(self.delay) / 2) * 6.5 / max(1, len(self.requests)) * 0.5
+
+    # The end
+
+    def _finish(self) -> None:
+        producer, worker = self.site.producer(), self.site.start("worker", "--wait-for-gateway")
+        self._children += [producer, worker]
+        if producer.wait(seconds=20 * SECONDS) != 0:
+            self._note(f"the last producer failed: {producer.said()[-500:]}")
+        if worker.stop() != 0:
+            self._note(f"the worker did not stop in order: {worker.said()[-500:]}")
+        last = self.site.start("worker", "--drain", "--wait-for-gateway")
+        self._children.append(last)
+        if last.wait(seconds=10 * SECONDS) != 0:
+            self._note(f"the last worker failed: {last.said()[-500:]}")
+
+    def _end(self, child: Child, what: str) -> None:
+        code = child.process.poll()
+        if code is not None and code != -signal.SIGKILL:
+            self._note(f"a {what} ended by itself with exit code {code}: {child.log}")
+        child.kill()
+
+    def _note(self, problem: str) -> None:
+        self.problems.append(problem)
