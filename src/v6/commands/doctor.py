@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,12 +31,24 @@ async def doctor(
         list[str] | None,
         typer.Option(help=f"ask what data it gets; may be repeated; {', '.join(SYMBOLS)} when left out"),
     ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="look at the files of every table instead")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="only this table's files; may be repeated")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="with --tables: read every row as well")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="with --tables: repair what is damaged, after asking")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="repair without asking")] = False,
 ) -> int:
     """Look at settings, lake, disk, tables, queue, worker, scheduler, gateway, client id, account, clock, farms, market
     data of each symbol, and the calendars. Exit code 7 when something is a problem.
 
-    It changes nothing and opens a short session of its own.
+    It changes nothing and opens a short session of its own. With --tables it looks at the files of every table instead
+    and, when some are damaged, asks whether to repair them (docs/durability.md).
     """
+    if tables or table or deep or repair or yes:
+        from v6.commands.doctor_tables import doctor_tables
+
+        return await asyncio.to_thread(doctor_tables, call, table or [], deep=deep, repair=repair, yes=yes)
     from v6.doctor.examination import examine
     from v6.doctor.finding import Verdict
 

@@ -52,6 +52,12 @@ def is_held(lake: Lake, worker_name: str) -> bool | None:
         os.close(file)
 
 
+def living_workers(lake: Lake) -> list[str]:
+    """The names of the workers of this machine that run on a lake, sorted."""
+    names = sorted(path.stem for path in lock_folder(lake).glob("*.lock"))
+    return [name for name in names if is_held(lake, name)]
+
+
 class WorkerLock:
     """Held while the context is open and let go by the system when the process dies, however it dies."""
 

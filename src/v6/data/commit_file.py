@@ -14,7 +14,12 @@ from urllib.parse import unquote
 
 WRITER = "delta-rs"  # ends no commit with a line break
 TRANSACTIONS = "transactions"  # in our commits: how many app transactions they carry
-MERE_APPENDS = frozenset({"WRITE"})
+REPAIR_OPERATION = (
+    "REPAIR"  # an empty commit in the place of a torn one; until a repair's end follows, it is unfinished
+)
+REPAIR_END = "repair-end"  # the token of the commit that ends a repair
+NEVER_EMPTY = frozenset({"CREATE TABLE", "ADD COLUMN", "OPTIMIZE"})
+WRITES = frozenset({"WRITE", "DELETE"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +35,22 @@ class CommitFile:
     def adds(self) -> list[str]:
         """The data files that this version added, below the table's folder."""
         return [unquote(str(action["add"]["path"])) for action in self.actions if "add" in action]
+
+    @property
+    def begins_repair(self) -> bool:
+        """True for the empty commit that a repair put in the place of a torn one."""
+        return any(action.get("commitInfo", {}).get("operation") == REPAIR_OPERATION for action in self.actions)
+
+    @property
+    def ends_repair(self) -> bool:
+        """True for the commit in which a repair ended."""
+        return any(action.get("commitInfo", {}).get("token") == REPAIR_END for action in self.actions)
+
+    @property
+    def written_at(self) -> float:
+        """When it was committed, in seconds since 1970 by the writer's machine; 0 where it does not say."""
+        times = [action["commitInfo"].get("timestamp") or 0 for action in self.actions if "commitInfo" in action]
+        return max(times, default=0) / 1000
 
     @property
     def transactions(self) -> dict[str, int]:
@@ -68,11 +89,18 @@ def _missing(content: bytes, actions: list[dict[str, Any]]) -> str:
     info = infos[0] if infos and isinstance(infos[0], dict) else {}
     if not str(info.get("engineInfo", "")).startswith(WRITER):
         return ""
-    if content.endswith(b"\n") or len(actions) < 2:
+    if content.endswith(b"\n") or (len(actions) < 2 and info.get("operation") in NEVER_EMPTY):
         return "is cut off after a line"
-    adds, transactions = (sum(kind in action for action in actions) for kind in ("add", "txn"))
+    there = {kind: sum(kind in action for action in actions) for kind in ("add", "remove", "txn")}
+    return "lacks lines at its end" if any(there[kind] != count for kind, count in _promised(info).items()) else ""
+
+
+def _promised(info: dict[str, Any]) -> dict[str, int]:
+    """How many actions of a kind the commit says it has, as far as it says so."""
     metrics = info.get("operationMetrics") or {}
-    promised = metrics.get("num_added_files") if info.get("operation") in MERE_APPENDS else None
-    if (promised is not None and adds != int(promised)) or transactions != int(info.get(TRANSACTIONS, transactions)):
-        return "lacks lines at its end"
-    return ""
+    counts = {"txn": info.get(TRANSACTIONS)}
+    if info.get("operation") in WRITES:
+        counts |= {"add": metrics.get("num_added_files"), "remove": metrics.get("num_removed_files")}
+    elif info.get("operation") == "OPTIMIZE":
+        counts |= {"add": metrics.get("numFilesAdded"), "remove": metrics.get("numFilesRemoved")}
+    return {kind: int(count) for kind, count in counts.items() if count is not None}

@@ -31,6 +31,7 @@ __all__ = [
     "TableWriter",
     "add_columns",
     "append",
+    "drop_missing_files",
     "filesystem",
     "missing_columns",
     "partition_dates",
@@ -257,6 +258,15 @@ def add_columns(table: DeltaTable, columns: Sequence[Column]) -> None:
     """
     arrow = pl.DataFrame(schema={column.name: column.dtype for column in columns})
     table.alter.add_columns(Schema.from_arrow(to_arrow(arrow).schema).fields)
+
+
+def drop_missing_files(table: DeltaTable) -> None:
+    """Commit that the files which the table names and which are not there belong to it no more.
+
+    Raises:
+        DeltaError: the commit did not land.
+    """
+    table.repair()
 
 
 def filesystem(table: DeltaTable) -> pafs.FileSystem:

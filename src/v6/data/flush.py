@@ -21,6 +21,7 @@ from v6.errors import NotDurable, TableDamaged
 MARKS = ".flushed"  # folder of the lake: one file a table
 MOST_COMMITS = 1000  # with more to do than so many, the whole file system is flushed at once
 LOG = "_delta_log"
+HINT_NAME = "_last_checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +87,8 @@ def flush_checkpoint(lake: Path, table: str, version: int) -> None:
     """Bring a checkpoint to the disk, before any commit that it replaces may be deleted. Blocks. Raises NotDurable."""
     log = lake / table / LOG
     try:
-        _flush_files([*log.glob(f"{version:020d}.checkpoint*"), log / "_last_checkpoint"])
-        _flush_files([log])
+        flush_paths([*log.glob(f"{version:020d}.checkpoint*"), log / HINT_NAME])
+        flush_paths([log])
     except OSError as error:
         raise NotDurable(f"the checkpoint {version} of {table} could not be flushed: {error.strerror}") from error
 
@@ -103,10 +104,10 @@ def _flush(folder: Path, done: int, version: int) -> None:
         _flush_everything(folder)
         return
     data = [folder / path for commit in commits for path in commit.adds]
-    _flush_files(data)
-    _flush_files([commit.path for commit in commits])
-    _flush_files(file for commit in commits for file in _checkpoint_files(log, commit.version))
-    _flush_files(_folders(folder, data, is_new=done < 0))
+    flush_paths(data)
+    flush_paths([commit.path for commit in commits])
+    flush_paths(file for commit in commits for file in _checkpoint_files(log, commit.version))
+    flush_paths(_folders(folder, data, is_new=done < 0))
 
 
 def _sound(commit: CommitFile, table: str) -> CommitFile:
@@ -117,7 +118,7 @@ def _sound(commit: CommitFile, table: str) -> CommitFile:
 
 def _checkpoint_files(log: Path, version: int) -> list[Path]:
     checkpoint = log / f"{version:020d}.checkpoint.parquet"
-    return [checkpoint, log / "_last_checkpoint"] if checkpoint.exists() else []
+    return [checkpoint, log / HINT_NAME] if checkpoint.exists() else []
 
 
 def _folders(folder: Path, data: Iterable[Path], *, is_new: bool) -> list[Path]:
@@ -128,7 +129,8 @@ def _folders(folder: Path, data: Iterable[Path], *, is_new: bool) -> list[Path]:
     return [*ordered, folder / LOG, *above]
 
 
-def _flush_files(paths: Iterable[Path]) -> None:
+def flush_paths(paths: Iterable[Path]) -> None:
+    """Bring files and folders to the disk, in order; those that are gone are passed over. Blocks. Raises OSError."""
     for path in dict.fromkeys(paths):
         try:
             file = os.open(path, os.O_RDONLY)

@@ -1,0 +1,102 @@
+"""Whether one table is whole: its log, and every live file's presence, size and footer, or with ``deep`` every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from v6.data.table_log import DataFile, TableLog, read_log
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileFault:
+    """A live file that is missing, cut off or unreadable; its rows are lost."""
+
+    file: DataFile
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        rows = "an unknown number of" if self.file.rows is None else f"{self.file.rows:,}"
+        return f"{self.path} {self.what}: {rows} rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What was found of one table. ``files`` and ``rows`` are of its newest version."""
+
+    table: str
+    folder: Path
+    log: TableLog
+    file_faults: tuple[FileFault, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """True when nothing is wrong."""
+        return not (self.log.faults or self.file_faults)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong, a line each, log first."""
+        return [*map(str, self.log.faults), *map(str, self.file_faults)]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all live files, as the log counts them."""
+        return sum(file.rows or 0 for file in self.log.files.values())
+
+
+def examine_table(lake: Path, table: str, *, deep: bool = False) -> Examination:
+    """Look at one table of a local lake and change nothing. Raises OSError when the folder cannot be read."""
+    log = read_log(lake, table)
+    faults = [fault for file in log.files.values() if (fault := _judge(lake / table, file, deep=deep)) is not None]
+    return Examination(table=table, folder=lake / table, log=log, file_faults=tuple(faults))
+
+
+def orphans(examination: Examination) -> list[Path]:
+    """Data files that no commit names, oldest first: what torn commits had written, or failed ones left behind."""
+    named = examination.log.named
+    found = [path for path in _data_files(examination.folder) if str(path.relative_to(examination.folder)) not in named]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
+def _data_files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*.parquet") if not path.relative_to(folder).parts[0].startswith("_"))
+
+
+def _judge(folder: Path, file: DataFile, *, deep: bool) -> FileFault | None:
+    path = folder / file.path
+    what = unreadable(path, file.size, file.rows) or (unreadable_rows(path) if deep else "")
+    return FileFault(file=file, path=path, what=what) if what else None
+
+
+def unreadable(path: Path, size: int | None = None, rows: int | None = None) -> str:
+    """What is wrong with a data file without reading its rows; empty when nothing is."""
+    try:
+        found = path.stat().st_size
+        if size is not None and found != size:
+            return f"has {found:,} bytes, not {size:,}"
+        counted = int(pq.read_metadata(path).num_rows)
+    except FileNotFoundError:
+        return "is missing"
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read ({_first_line(error)})"
+    return f"has {counted:,} rows, not {rows:,}" if rows is not None and counted != rows else ""
+
+
+def unreadable_rows(path: Path) -> str:
+    """What is wrong with a data file's rows, all read; empty when nothing is."""
+    try:
+        pl.read_parquet(path, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        return f"has rows that cannot be read ({_first_line(error)})"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
