@@ -9,7 +9,7 @@ SYSTEMD ?= /run/systemd/system
 KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drills drill-weeks drill-causes clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drills drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; 
 
 drill-causes: setup ## make everything happen that stops collecting, and see it named and told; about 10 minutes
 	$(BIN)/python -m bench.drill_causes
+
+drill-load: setup ## load a year of 5-minute bars of 20 symbols, killed half way and run again; about 5 minutes
+	$(BIN)/python -m bench.drill_load
 
 bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md has the figures
 	$(BIN)/python bench/bench_queue.py

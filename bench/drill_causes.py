@@ -24,8 +24,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import polars as pl
 from bench.message_servers import MailServer, WebhookServer
+
+from v6.data.delta import Lake
 
 NOW = "2026-11-24T14:40:00Z"  # ten minutes into New York's session
 SATURDAY = "2026-11-28T15:00:00Z"
@@ -243,12 +247,18 @@ class Drill:
 
     # Damage
 
-    def cut(self, pattern: str, *, newest: bool, length: int = 100) -> None:
-        """Cut the first or the newest file of a pattern short, keeping what it was."""
-        files = sorted((self.folder / "lake").glob(pattern))
-        path = files[-1] if newest else files[0]
+    def cut(self, table: str, length: int = 100) -> None:
+        """Cut a file of a table short, keeping what it was."""
+        files = Lake(self.folder / "lake").open(table).get_add_actions(flatten=True)
+        path = self.folder / "lake" / table / unquote(pl.DataFrame(files)["path"][0])
         self.kept[path] = path.read_bytes()
         path.write_bytes(self.kept[path][:length])
+
+    def empty_commit(self, table: str) -> None:
+        """Empty the newest commit of a table's log."""
+        path = max((self.folder / "lake" / table / "_delta_log").glob("*.json"))
+        self.kept[path] = path.read_bytes()
+        path.write_bytes(b"")
 
     def put_back(self) -> None:
         """Bring back what was cut."""
@@ -374,14 +384,21 @@ TROUBLES = [
         name="file cut short",
         cause="table damaged",
         doctor="freshness futures_snapshots",
-        make=lambda drill: drill.cut("futures_snapshots/date=*/*.parquet", newest=False),
+        make=lambda drill: drill.cut("futures_snapshots"),
         end=_put_back,
     ),
     Trouble(
         name="queue's file cut short",
         cause="table damaged",
         doctor="freshness futures_snapshots",
-        make=lambda drill: drill.cut("ib_requests/date=*/*.parquet", newest=False),
+        make=lambda drill: drill.cut("ib_requests"),
+        end=_put_back,
+    ),
+    Trouble(
+        name="commit emptied",
+        cause="table damaged",
+        doctor="freshness futures_snapshots",
+        make=lambda drill: drill.empty_commit("schedule_log"),
         end=_put_back,
     ),
 ]

@@ -46,7 +46,7 @@ async def load_futures_data(
                 more["exchange"] = exchange
             for size in bar_size:
                 series = Series(symbol=symbol.upper(), bar_size=size, more=tuple(sorted(more.items())))
-                requests += series.requests(listed.start, listed.end, priority=priority)
+                requests += series.requests(listed.start, listed.end, priority=priority, cut_at=last if end else None)
     return await load(call, app, requests, dry_run=dry_run)
 
 

@@ -37,7 +37,7 @@ async def load_historical_data(
         for size in bar_size
         for symbol in symbols
         for request in Series(symbol=symbol.upper(), bar_size=size, more=tuple(sorted(more.items()))).requests(
-            first, last, priority=priority
+            first, last, priority=priority, cut_at=last if end else None
         )
     ]
     return await load(call, app, requests, dry_run=dry_run)

@@ -213,6 +213,35 @@ async def test_no_entitlement_and_other_failures(chain: Chain) -> None:
     assert chain.cause() == (Cause.REQUESTS_FAIL, "200: no such contract")
 
 
+async def test_what_expired_before_it_began_is_a_queue_that_is_too_long(chain: Chain) -> None:
+    await chain.queue.insert(request_type="futures_snapshot", symbol="ES", deadline=OPEN + timedelta(minutes=1))
+    await chain.wait()
+    chain.beat()
+    assert await chain.queue.claim() == []
+    cause, detail = chain.cause()
+    assert (cause, detail.startswith("expired: ")) == (Cause.BACKLOG, True)
+
+
+async def test_a_worker_that_tries_again_was_held_a_moment_ago(chain: Chain) -> None:
+    await chain.wait()
+    chain.beat("held", "10197: competing live session")
+    await chain.wait(0.1)
+    chain.beat("ready")
+    assert chain.cause()[0] is Cause.GATEWAY_HELD
+    await chain.wait(0.4)
+    chain.beat("ready")
+    assert chain.cause()[0] is Cause.UNKNOWN
+
+
+async def test_damage_on_the_way_is_seen_while_everything_grows(chain: Chain) -> None:
+    await chain.queue.insert(request_type="futures_snapshot", symbol="ES")
+    chain.row()
+    chain.beat()
+    file = next((chain.path / "ib_requests").rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:50])
+    assert chain.cause()[0] is Cause.TABLE_DAMAGED
+
+
 async def test_a_queue_that_is_too_long(chain: Chain) -> None:
     await chain.wait()
     chain.beat()

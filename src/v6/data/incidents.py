@@ -147,10 +147,13 @@ class IncidentsTable(Table):
         self.lake.flush(self.spec.name, landed)
 
     def _has(self, row: Incident) -> bool:
-        known = self.standing().get(row.cause)
-        if row.state is IncidentState.OVER:
-            return known is None or known.incident_id != row.incident_id
-        return known is not None and known.incident_id == row.incident_id and known.state == row.state
+        """Whether this very row landed, and not a rival's of the same content."""
+        known = self.scan().filter(
+            pl.col("incident_id") == row.incident_id,
+            pl.col("state") == str(row.state),
+            pl.col("known_at") == row.known_at,
+        )
+        return bool(known.select(pl.len()).collect().item())
 
 
 _ORDER = {str(state): rank for rank, state in enumerate(IncidentState)}

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN = 10
 Start = Annotated[str | None, typer.Option(help="first day or instant, UTC: 2025-11-24; beats --days")]
-End = Annotated[str | None, typer.Option(help="last day or instant, UTC; without it now")]
+End = Annotated[
+    str | None, typer.Option(help="last day (all of it) or instant, UTC: nothing later is asked; without it now")
+]
 Days = Annotated[int, typer.Option(min=1, help="how many calendar days back from the end")]
 PriorityOption = Annotated[int, typer.Option(min=1, max=3, help="1 immediate, 2 normal, 3 background")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be asked, insert nothing")]
@@ -27,11 +29,17 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be asked
 
 def asked_range(app: App, start: str | None, end: str | None, days: int) -> tuple[datetime, datetime]:
     """The range in UTC. Raises RequestError."""
-    last = app.clock.now() if end is None else _instant("--end", end)
+    last = app.clock.now() if end is None else _end(end)
     first = last - timedelta(days=days) if start is None else _instant("--start", start)
     if first >= last:
         raise RequestError(f"--start {first:%Y-%m-%d %H:%M} is not before --end {last:%Y-%m-%d %H:%M}")
     return first, last
+
+
+def _end(text: str) -> datetime:
+    """An instant; a day ends when it is over."""
+    instant = _instant("--end", text)
+    return instant + timedelta(days=1) if len(text.strip()) <= len("2025-11-24") else instant
 
 
 def _instant(name: str, text: str) -> datetime:

@@ -15,7 +15,7 @@ MONTH_PIECES_UP_TO = timedelta(minutes=20)  # a month at a time; anything longer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """start <= bar start < end, UTC; both at midnight of a day, a month's or a year's first day."""
+    """start <= bar start < end, UTC; as cut here both are midnight of a day, a month's or a year's first day."""
 
     start: datetime
     end: datetime

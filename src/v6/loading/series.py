@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,14 @@ class Series:
     bar_size: str
     more: tuple[tuple[str, Any], ...] = ()  # further parameters, sorted by name
 
-    def requests(self, start: datetime, end: datetime, *, priority: int) -> list[LoadRequest]:
-        """The requests that cover start <= t < end."""
-        return [self._request(piece, priority) for piece in pieces(start, end, self.bar_size)]
+    def requests(
+        self, start: datetime, end: datetime, *, priority: int, cut_at: datetime | None = None
+    ) -> list[LoadRequest]:
+        """The requests that cover start <= t < end; nothing is asked from ``cut_at`` on."""
+        found = pieces(start, end, self.bar_size)
+        if cut_at is not None:
+            found = [replace(piece, end=min(piece.end, cut_at)) for piece in found]
+        return [self._request(piece, priority) for piece in found]
 
     def _request(self, piece: Piece, priority: int) -> LoadRequest:
         parameters = {

@@ -47,6 +47,7 @@ ADVICE = {
 }
 # Nothing explains it, or nothing yet: a daemon that has just died counts as alive until it has been silent for a while.
 WEAK = frozenset({Cause.BACKLOG, Cause.UNKNOWN})
+EXPIRED = "expired:"  # how the queue begins its message about a request that met its deadline before it began
 SILENT_SECONDS = 20.0  # machine time since a last word, four heartbeats: it is gone, or it hangs
 FULL_BYTES = 8 * 2**20  # free on the lake's disk: less, and a commit can fail
 
@@ -158,9 +159,13 @@ def _of_requests(expectation: Expectation, evidence: Evidence) -> Iterator[Diagn
     key = (expectation.request_type, expectation.symbol)
     ended = evidence.last_ended.get(key)
     if ended is not None and ended.status == "FAILED":
-        is_entitlement = ended.error_category == ErrorCategory.ENTITLEMENT
-        cause = Cause.NO_ENTITLEMENT if is_entitlement else Cause.REQUESTS_FAIL
-        yield Diagnosis(cause=cause, detail=ended.error_message or "no reason given")
+        yield Diagnosis(cause=_of_failure(ended), detail=ended.error_message or "no reason given")
     waiting = evidence.open_requests.get(key, 0)
     if waiting:
         yield Diagnosis(cause=Cause.BACKLOG, detail=f"{waiting} of its requests have not ended")
+
+
+def _of_failure(ended: Ended) -> Cause:
+    if (ended.error_message or "").startswith(EXPIRED):
+        return Cause.BACKLOG  # it never began: it did not fail by itself
+    return Cause.NO_ENTITLEMENT if ended.error_category == ErrorCategory.ENTITLEMENT else Cause.REQUESTS_FAIL

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.coverage import CoverageState, CoverageTable
+from v6.data.coverage import COVERAGE, CoverageState, CoverageTable
 from v6.data.delta import Lake
 from v6.data.ib_request import OPEN_STATES, REQUESTS
 from v6.data.queue_controls import QUEUE_CONTROLS, QueueControlsTable
 from v6.data.queue_log import current
-from v6.data.schedule_log import ScheduleLogTable
+from v6.data.schedule_log import SCHEDULE_LOG, ScheduleLogTable
 from v6.data.scheduler_state import SCHEDULER_STATE, SchedulerStateTable
 from v6.data.table import tables
 from v6.data.table_summary import wrong_file
@@ -28,17 +28,25 @@ from v6.scheduler.expectations import Expectation
 
 SILENT = timedelta(seconds=SILENT_SECONDS)
 BACK = timedelta(days=4)  # a weekend and a holiday: older rows are as good as none
+CHAIN = tuple(spec.name for spec in (REQUESTS, QUEUE_CONTROLS, WORKER_STATE, SCHEDULER_STATE, SCHEDULE_LOG, COVERAGE))
 UNREADABLE = (LakeError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+TRYING_AFTER = ("held", "degraded")
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sightings:
-    """The newest row of each (table, symbol), clock time, and the tables that could not be read, with the error."""
+    """The newest row of each (table, symbol), clock time, and the tables that could not be read, with the error.
+
+    ``chain_damage`` is that of tables which requests pass through: daemons that run go on with what they have in
+    memory, but none that starts can.
+    """
 
     newest: Mapping[tuple[str, str], datetime]
     damage: Mapping[str, str]
+    chain_damage: Mapping[str, str]
 
 
 def sightings(lake: Lake, clock: Clock, expectations: Iterable[Expectation]) -> Sightings:
@@ -53,7 +61,13 @@ def sightings(lake: Lake, clock: Clock, expectations: Iterable[Expectation]) -> 
         wrong = damage_of(lake, name, lambda: newest.update(_newest(lake, clock, group, since)))  # noqa: B023 - called at once
         if wrong is not None:
             damage[name] = wrong
-    return Sightings(newest=newest, damage=damage)
+    return Sightings(newest=newest, damage=damage, chain_damage=_chain_damage(lake))
+
+
+def _chain_damage(lake: Lake) -> dict[str, str]:
+    """What is wrong with the files of the tables on the way, without reading them."""
+    found = {name: damage_of(lake, name, lambda: None) for name in CHAIN}
+    return {name: wrong for name, wrong in found.items() if wrong is not None}
 
 
 def _newest(
@@ -89,7 +103,7 @@ def began(lake: Lake, clock: Clock) -> dict[str, datetime]:
 
 
 def gather(
-    lake: Lake, clock: Clock, *, damage: Mapping[str, str], expectations: Sequence[Expectation], has_begun: bool
+    lake: Lake, clock: Clock, *, seen: Sightings, expectations: Sequence[Expectation], has_begun: bool
 ) -> Evidence:
     """What the tables say about the chain, and which of its tables cannot be read. Blocks.
 
@@ -102,13 +116,13 @@ def gather(
     ended, waiting = _ended_and_open(rows)
     return Evidence(
         free_bytes=shutil.disk_usage(lake.url).free if lake.is_local and Path(lake.url).is_dir() else None,
-        damage=damage,
+        damage=seen.damage,
         pauses=looked.at(QUEUE_CONTROLS.name, QueueControlsTable(lake, clock=clock).paused_now) or {},
         scheduler_alive=not has_begun or any(row["state"] == "running" for row in schedulers),
         workers=[row for row in workers if row["state"] != "stopped"],
         last_ended=ended,
         open_requests=waiting,
-        chain_damage=looked.damage,
+        chain_damage={**seen.chain_damage, **looked.damage},
     )
 
 
@@ -130,8 +144,14 @@ class _Chain:
         return found[0] if found else None
 
     def workers(self) -> list[dict[str, Any]]:
-        """The last word of each worker that is not silent."""
-        return WorkerStateTable(self._lake, clock=self._clock).latest(since=self._since).collect().to_dicts()
+        """The last word of each worker that is not silent; one that was held a moment ago only tries again."""
+        rows = WorkerStateTable(self._lake, clock=self._clock).scan().filter(pl.col("known_at") >= self._since)
+        last: dict[str, dict[str, Any]] = {}
+        for row in rows.sort("known_at", "timestamp").collect().iter_rows(named=True):
+            before = last.get(row["worker_id"])
+            is_trying = before is not None and row["state"] == "ready" and before["state"] in TRYING_AFTER
+            last[row["worker_id"]] = before if before is not None and is_trying else row
+        return list(last.values())
 
     def schedulers(self) -> list[dict[str, Any]]:
         """The last word of each scheduler that is not silent."""

@@ -43,7 +43,7 @@ def read_freshness(lake: Lake, clock: Clock, expectations: Sequence[Expectation]
     readings = [_reading(expectation, seen, since, clock.now()) for expectation in expectations]
     if not any(reading.state is Freshness.STALE for reading in readings):
         return readings
-    evidence = gather(lake, clock, damage=seen.damage, expectations=expectations, has_begun=bool(since))
+    evidence = gather(lake, clock, seen=seen, expectations=expectations, has_begun=bool(since))
     return [
         _with(reading, diagnose(reading.expectation, evidence)) if reading.state is Freshness.STALE else reading
         for reading in readings
@@ -63,7 +63,8 @@ def _with(reading: Reading, diagnosis: Diagnosis) -> Reading:
 def _reading(expectation: Expectation, seen: Sightings, since: Mapping[str, datetime], now: datetime) -> Reading:
     newest = seen.newest.get((expectation.table, expectation.symbol))
     counted_from = newest or since.get(expectation.schedule_id or "")
-    state, age = _state(expectation, counted_from, now, is_damaged=expectation.table in seen.damage)
+    is_damaged = expectation.table in seen.damage or bool(seen.chain_damage)
+    state, age = _state(expectation, counted_from, now, is_damaged=is_damaged)
     return Reading(expectation=expectation, state=state, newest=newest, age_minutes=age)
 
 
