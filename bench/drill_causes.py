@@ -2,6 +2,8 @@
 
     python -m bench.drill_causes                          every cause
     python -m bench.drill_causes --only "worker killed"   some of them; may be repeated
+    python -m bench.drill_causes --small-disk FOLDER      the lake there, and a full disk too: the folder's file system,
+                                                          a small one of its own, is filled up
 
 A simulated gateway, a worker, a scheduler and a second watcher run at speed. Each cause is made, must be named by the
 event, by ``v6 freshness``, by ``v6 doctor`` and by one message each to a webhook, a command and a mail server, is taken
@@ -12,6 +14,7 @@ something was wrong.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -34,6 +37,7 @@ from v6.data.delta import Lake
 NOW = "2026-11-24T14:40:00Z"  # ten minutes into New York's session
 SATURDAY = "2026-11-28T15:00:00Z"
 SPEED = 20
+FILLER_BYTES = 4096
 CONFIG = """
 [[schedules]]
 id = "futures"
@@ -82,6 +86,7 @@ class Drill:
     """The processes, the messages that arrived, and what was wrong."""
 
     folder: Path
+    lake: Path
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -99,7 +104,7 @@ class Drill:
         self.environment = {
             **bare,
             "V6_CONFIG": str(self.folder / "v6.toml"),
-            "V6_LAKE": str(self.folder / "lake"),
+            "V6_LAKE": str(self.lake),
             "V6_TICK_SECONDS": "0.2",
             "V6_FRESHNESS_SECONDS": "2",
             "V6_LOG_FORMAT": "json",
@@ -249,16 +254,30 @@ class Drill:
 
     def cut(self, table: str, length: int = 100) -> None:
         """Cut a file of a table short, keeping what it was."""
-        files = Lake(self.folder / "lake").open(table).get_add_actions(flatten=True)
-        path = self.folder / "lake" / table / unquote(pl.DataFrame(files)["path"][0])
+        files = Lake(self.lake).open(table).get_add_actions(flatten=True)
+        path = self.lake / table / unquote(pl.DataFrame(files)["path"][0])
         self.kept[path] = path.read_bytes()
         path.write_bytes(self.kept[path][:length])
 
     def empty_commit(self, table: str) -> None:
         """Empty the newest commit of a table's log."""
-        path = max((self.folder / "lake" / table / "_delta_log").glob("*.json"))
+        path = max((self.lake / table / "_delta_log").glob("*.json"))
         self.kept[path] = path.read_bytes()
         path.write_bytes(b"")
+
+    def fill_disk(self) -> None:
+        """Write until nothing fits any more."""
+        with (self.lake / "filler").open("wb", buffering=0) as filler:
+            try:
+                while filler.write(b"\0" * FILLER_BYTES):
+                    continue
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def make_room(self) -> None:
+        """Take away what filled the disk."""
+        (self.lake / "filler").unlink()
 
     def put_back(self) -> None:
         """Bring back what was cut."""
@@ -402,12 +421,19 @@ TROUBLES = [
         end=_put_back,
     ),
 ]
+FULL = Trouble(
+    name="disk full",
+    cause="disk full",
+    doctor="disk",
+    make=lambda drill: drill.fill_disk(),
+    end=lambda drill: drill.make_room(),
+)
 
 
 @contextmanager
-def drilling(folder: Path) -> Iterator[Drill]:
+def drilling(folder: Path, lake: Path) -> Iterator[Drill]:
     """Everything running; ended afterwards."""
-    drill = Drill(folder)
+    drill = Drill(folder, lake)
     with WebhookServer() as webhook, MailServer() as mail:
         try:
             drill.set_out(webhook, mail)
@@ -419,16 +445,21 @@ def drilling(folder: Path) -> Iterator[Drill]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill; 0 when nothing was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    names = [trouble.name for trouble in TROUBLES]
+    names = [trouble.name for trouble in (*TROUBLES, FULL)]
     parser.add_argument("--only", action="append", choices=names, help="only this one; may be repeated")
+    parser.add_argument(
+        "--small-disk", type=Path, help="a folder on a small file system of its own, which is filled up"
+    )
     parser.add_argument("--folder", type=Path, help="where lake and logs go; without it a temporary one")
     options = parser.parse_args(arguments)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="drill-causes-"))
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its processes are ended too
     began = time.monotonic()
-    with drilling(folder) as drill:
-        for trouble in TROUBLES:
+    troubles = TROUBLES if options.small_disk is None else [*TROUBLES, FULL]
+    lake = folder / "lake" if options.small_disk is None else options.small_disk / "lake"
+    with drilling(folder, lake) as drill:
+        for trouble in troubles:
             if options.only and trouble.name not in options.only:
                 continue
             try:

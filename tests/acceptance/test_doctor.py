@@ -96,6 +96,12 @@ def test_a_worker_that_was_killed_is_seen_at_once_and_a_paused_queue_is_a_proble
     assert found["client id"]["seen"] == "1 is free"
 
 
+def test_delayed_data_are_a_warning(env: dict[str, str]) -> None:
+    _, found = doctor({**env, "V6_MARKET_DATA_TYPE": "3"}, "--symbol", "QQQ")
+    assert found["market data QQQ"]["verdict"] == "warning"
+    assert found["market data QQQ"]["seen"].startswith("delayed, bid ")
+
+
 def test_schedules_that_cannot_be_read_are_a_problem(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "v6.toml").write_text('[[schedules]]\nid = "a"\nrequest_type = "option_chane"\nevery_minutes = 5\n')
     code, found = doctor({**env, "V6_CONFIG": str(tmp_path / "v6.toml")}, "--symbol", "ES")

@@ -104,6 +104,14 @@ class Chain:
     async def wait(self, minutes: float = 10) -> None:
         await self.clock.advance(minutes * 60)
 
+    async def look_twice(self, *watches: FreshnessWatch) -> None:
+        """Two looks of each, so far apart that any cause is sure."""
+        for watch in watches:
+            await watch.look_now()
+        await self.clock.advance(7)
+        for watch in watches:
+            await watch.look_now()
+
     def read(self, expectation: Expectation = ES) -> Reading:
         (reading,) = read_freshness(self.lake, self.clock, [expectation])
         return reading
@@ -299,8 +307,8 @@ async def test_an_incident_is_told_once_and_its_end_once(
     await chain.wait()
     chain.beat(scheduler=False)
     one, two = chain.watch([sender]), chain.watch([sender])
-    for watch in (one, two, one, two, chain.watch([sender])):
-        await watch.look_now()
+    await chain.look_twice(one, two)
+    await chain.look_twice(one, two, chain.watch([sender]))
     (opened,) = received
     assert (opened["kind"], opened["cause"]) == ("opened", "scheduler down")
     assert opened["affected"] == ["futures_snapshots of ES"]
@@ -311,7 +319,8 @@ async def test_an_incident_is_told_once_and_its_end_once(
         await watch.look_now()
     assert [message["kind"] for message in received] == ["opened", "recovered"]
     violated = [event for event in chain.events if isinstance(event, FreshnessViolated)]
-    assert {(event.cause, event.age_minutes) for event in violated} == {("scheduler down", 10.0)}
+    assert {event.cause for event in violated} == {"scheduler down"}
+    assert {event.age_minutes for event in violated} <= {10.1, 10.2}
     assert any(isinstance(event, FreshnessRestored) for event in chain.events)
     assert IncidentsTable(chain.lake).standing() == {}
 
@@ -323,8 +332,7 @@ async def test_an_incident_sleeps_while_the_market_does(
     await chain.wait()
     chain.beat(scheduler=False)
     watch = chain.watch([sender])
-    await watch.look_now()
-    await watch.look_now()
+    await chain.look_twice(watch)
     chain.clock.step(CLOSED - OPEN)
     await watch.look_now()
     assert [message["kind"] for message in received] == ["opened"]
@@ -338,8 +346,7 @@ async def test_a_changed_cause_is_told_and_the_first_one_ends_in_silence(
     await chain.wait()
     chain.beat(scheduler=False)
     watch = chain.watch([sender])
-    await watch.look_now()
-    await watch.look_now()
+    await chain.look_twice(watch)
     await chain.wait(0.1)
     chain.beat("held", "10197")
     await watch.look_now()
@@ -406,11 +413,12 @@ async def test_a_person_is_told_when_incidents_cannot_be_written(
     file.write_bytes(file.read_bytes()[:50])
     await chain.wait()
     chain.beat(scheduler=False)
-    watch = chain.watch([sender])
-    for _ in range(4):
-        await watch.look_now()
+    one, two = chain.watch([sender]), chain.watch([sender])
+    await chain.look_twice(one, two)
+    await chain.look_twice(one, two)
     chain.row()
-    await watch.look_now()
+    for watch in (two, one):
+        await watch.look_now()
     assert [(m["kind"], m["cause"]) for m in received] == [
         ("opened", "scheduler down"),
         ("recovered", "scheduler down"),

@@ -21,7 +21,12 @@ from v6.scheduler.scheduler_events import FreshnessRestored, FreshnessViolated, 
 
 LOOK_SECONDS = 15.0  # machine seconds between looks
 TWICE = 2  # looks that must agree on a cause before anybody is told
-WEAK_SECONDS = SILENT_SECONDS + LOOK_SECONDS  # machine seconds that what explains nothing must last before that
+# Machine seconds that a cause must last before that: a daemon that could not write for a while says so within a
+# heartbeat, and what explains nothing gives way to what does.
+LASTING_SECONDS = {
+    **dict.fromkeys((Cause.WORKER_DOWN, Cause.SCHEDULER_DOWN), 6.0),
+    **dict.fromkeys(WEAK, SILENT_SECONDS + LOOK_SECONDS),
+}
 FORGOTTEN = timedelta(minutes=2)  # machine time: whoever opened it has not told anybody, so somebody else does
 
 
@@ -87,7 +92,7 @@ class FreshnessWatch:
     def _is_sure(self, cause: Cause) -> bool:
         seen = self._seen[cause]
         lasts = self._clock.machine_monotonic() - seen.since
-        return seen.looks >= TWICE and (cause not in WEAK or lasts >= WEAK_SECONDS)
+        return seen.looks >= TWICE and lasts >= LASTING_SECONDS.get(cause, 0.0)
 
     def _report(self, readings: Sequence[Reading], sure: Collection[Cause]) -> None:
         for reading in readings:
