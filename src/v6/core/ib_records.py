@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ from v6.request_types.base import Bar, Contract, ContractDetails, Greeks, Option
 LARGEST_DOUBLE = 1.7e308  # IB's "unset" is the largest double
 
 
+@lru_cache(maxsize=4096)  # a chain of thousands has a few dozen
 def parse_expiry(text: str) -> date | None:
     """``YYYYMMDD``, with or without a time behind it; None for a month or an empty text."""
     digits = text.strip()[:8]

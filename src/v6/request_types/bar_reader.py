@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -65,10 +66,12 @@ class BarReader:
             found += bars
             upto = await self._next_end(bars, upto, page, start)
         # A daily bar has no instant: it belongs to the range when its trading date does.
-        return _in_order(
-            bar
-            for bar in found
-            if (start <= bar.start < end if isinstance(bar.start, datetime) else bar.start >= first_day)
+        return await asyncio.to_thread(
+            lambda: _in_order(
+                bar
+                for bar in found
+                if (start <= bar.start < end if isinstance(bar.start, datetime) else bar.start >= first_day)
+            )
         )
 
     async def _next_end(self, bars: list[Bar], upto: datetime, page: Duration, start: datetime) -> datetime | None:

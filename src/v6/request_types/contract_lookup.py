@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -50,17 +50,14 @@ class DailyContracts:
         if not stored.is_empty():
             return [details_of(row) for row in stored.iter_rows(named=True)]
         listed = await gateway.contract_details(contract)
-        rows = [
-            {**row_of(details), "asked": asked, "answer_size": len(listed), "timestamp": job.clock.now(), "date": day}
-            for details in listed
-        ]
-        self._new.setdefault(job.request_id, []).append(frame_of(CONTRACTS, rows))
+        frame = await asyncio.to_thread(_frame_of_answer, listed, asked, job.clock.now(), day)
+        self._new.setdefault(job.request_id, []).append(frame)
         return listed
 
     def take_new(self, job: Job[Any]) -> Mapping[str, pl.DataFrame]:
         """What this request was the first to ask today, as a side table."""
         frames = self._new.pop(job.request_id, [])
-        return {CONTRACTS.name: pl.concat(frames)} if frames else {}
+        return {CONTRACTS.name: pl.concat(frames, rechunk=False)} if frames else {}
 
     @asynccontextmanager
     async def _one_at_a_time(self, key: tuple[str, str, date]) -> Any:
@@ -75,6 +72,11 @@ class DailyContracts:
     def _forget_days_before(self, day: date) -> None:
         for key in [key for key in self._answers if (day - key[2]).days > 1]:
             del self._answers[key]
+
+
+def _frame_of_answer(listed: Sequence[ContractDetails], asked: str, at: datetime, day: date) -> pl.DataFrame:
+    same = {"asked": asked, "answer_size": len(listed), "timestamp": at, "date": day}
+    return frame_of(CONTRACTS, [{**row_of(details), **same} for details in listed])
 
 
 def question(contract: Contract) -> str:

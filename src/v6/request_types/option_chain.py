@@ -166,9 +166,9 @@ class OptionChain(RequestType[OptionChainParameters]):
             answer if isinstance(answer, Quote) else quote_of_failure(answer, contract, job.clock.now())
             for contract, answer in zip(contracts, answers, strict=True)
         ]
-        rows = option_rows(quotes, spot, part, on_future=option_type == "FOP")
+        rows = await asyncio.to_thread(option_rows, quotes, spot, part, on_future=option_type == "FOP")
         return Fetched(
-            rows=frame_of(OPTION_SNAPSHOTS, rows),
+            rows=await asyncio.to_thread(frame_of, OPTION_SNAPSHOTS, rows),
             side=self._contracts.take_new(job),
             summary={
                 "contracts": len(rows),
