@@ -32,7 +32,7 @@ from v6.data.queue_log import current
 
 SYMBOLS = (
     *("SPY", "QQQ", "IWM", "DIA", "AAPL", "MSFT", "NVDA", "AMZN", "META", "TSLA"),
-    *("GOOGL", "AMD", "NFLX", "JPM", "XOM", "GLD", "TLT", "XLF", "XLE", "EEM"),
+    *("GOOGL", "JPM", "BAC", "WMT", "JNJ", "PG", "XOM", "CVX", "UNH", "HD"),
 )
 NOW = "2026-11-23T17:45:00Z"
 SPEED = 20
@@ -71,6 +71,7 @@ class Load:
             command = [sys.executable, *self._script, "--json"]
             done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         found: dict[str, Any] = json.loads(done.stdout or "{}")
+        found["failed"] = len(found.get("failed", ()))
         return {**found, "exit_code": done.returncode, "took": round(time.monotonic() - began, 1)}
 
     def kill_half_way(self, requests: int) -> int:

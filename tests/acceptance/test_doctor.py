@@ -158,6 +158,21 @@ def test_a_torn_table_is_named_and_the_others_go_on(env: dict[str, str]) -> None
     assert found["market data SPY"]["verdict"] == "ok"
 
 
+@pytest.mark.parametrize("table", ["ib_requests", "lake_account"])
+def test_a_file_that_was_cut_short_is_named_and_nothing_else_is_looked_at_through_it(
+    env: dict[str, str], table: str
+) -> None:
+    subprocess.run([*V6, "submit", "futures_snapshot", "ES"], env=env, check=True, capture_output=True)
+    LakeAccount(Lake(env["V6_LAKE"]), clock=Clock()).check("SIM000001")
+    file = next((Path(env["V6_LAKE"]) / table).rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:50])
+    code, found = doctor(env, "--symbol", "SPY")
+    assert code == 7
+    assert found[f"table {table}"]["verdict"] == "problem"
+    assert found["queue" if table == "ib_requests" else "account"]["verdict"] == "problem"
+    assert found["market data SPY"]["verdict"] == "ok"
+
+
 def test_a_lake_that_is_a_file_is_a_problem_and_the_gateway_is_still_looked_at(env: dict[str, str]) -> None:
     Path(env["V6_LAKE"]).write_text("", encoding="utf-8")
     code, found = doctor(env, "--symbol", "SPY")

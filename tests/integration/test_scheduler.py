@@ -17,13 +17,13 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause
 from v6.data.queue_controls import SCHEDULES, Action, QueueControlsTable
 from v6.data.scheduler_state import SchedulerStateTable
-from v6.errors import ErrorCategory
+from v6.errors import ErrorCategory, LakeError
 from v6.events import Event, EventBus
 from v6.request_types.catalogue import Catalogue
 from v6.scheduler.config_file import ConfigFile
 from v6.scheduler.schedule import Schedule
 from v6.scheduler.schedule_file import load_schedules
-from v6.scheduler.scheduler_events import IntervalsLost, SlotsSkipped
+from v6.scheduler.scheduler_events import IntervalsLost, SchedulerHeld, SlotsSkipped
 from v6.scheduler.unified_scheduler import UnifiedScheduler
 
 CATALOGUE = Catalogue.load()
@@ -54,10 +54,19 @@ class Bench:
 
     def __init__(self, lake: Path) -> None:
         self.clock = ManualClock(START)
-        self.queue = IBRequestQueue(lake, clock=self.clock, source="scheduler", check=CATALOGUE.check)
+        self._lake = lake
+        self.queue = self._open_queue()
         self.events: list[Event] = []
         self.bus = EventBus()
         self.bus.subscribe(Event, self.events.append)
+
+    def _open_queue(self) -> IBRequestQueue:
+        return IBRequestQueue(self._lake, clock=self.clock, source="scheduler", check=CATALOGUE.check)
+
+    async def reopen_queue(self) -> None:
+        """As a new process does: nothing is known from memory."""
+        await self.queue.close()
+        self.queue = self._open_queue()
 
     async def scheduler(self, text: str, name: str = "scheduler") -> UnifiedScheduler:
         started = UnifiedScheduler(
@@ -241,6 +250,26 @@ async def test_others_requests_are_left_alone(bench: Bench) -> None:
     await bench.queue.insert_many([NewRequest(request_type="option_chain", symbol="SPY")])
     await bench.pass_by(31, await bench.scheduler(CHAINS))
     assert bench.keys() == ["none", key("14:30")]
+
+
+async def test_a_damaged_queue_holds_it_until_it_is_repaired(bench: Bench) -> None:
+    text = CHAINS.replace("every", "overlap = 'queue'\ncatch_up = 'all'\nevery")
+    await bench.pass_by(31, await bench.scheduler(text))
+    await bench.reopen_queue()
+    scheduler = await bench.scheduler(text)
+    file = next((Path(bench.queue.lake.url) / "ib_requests").rglob("*.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:60])
+    with pytest.raises(LakeError, match="ib_requests has a file of 60 bytes .* run `v6 doctor --tables`"):
+        await bench.scheduler(text)
+    await bench.clock.advance(1800)
+    for _ in range(2):
+        await scheduler.guarded_tick()
+    held = [event.message for event in bench.events if isinstance(event, SchedulerHeld)]
+    assert [("ib_requests" in message, "\n" in message) for message in held] == [(True, False)]
+    file.write_bytes(whole)
+    await scheduler.guarded_tick()
+    assert bench.keys() == [key("14:30"), key("15:00")]
 
 
 async def test_it_says_that_it_lives(bench: Bench) -> None:

@@ -15,7 +15,6 @@ from v6.data.queue_controls import QUEUE, SCHEDULES, QueueControlsTable
 from v6.data.scheduler_state import SchedulerStateTable
 from v6.data.worker_state import WorkerStateTable
 from v6.doctor.finding import Finding, ok, problem, warning
-from v6.errors import LakeError
 
 SILENT_SECONDS = 20.0  # machine seconds since its last word, four heartbeats: it is gone
 LATE_SECONDS = 300.0  # clock seconds that a due request may wait
@@ -74,10 +73,7 @@ def worker_check(lake: Lake, clock: Clock) -> Iterator[Finding]:
 
 def scheduler_check(lake: Lake, clock: Clock) -> Finding:
     """Whether a scheduler is alive, and its next slot."""
-    try:
-        rows = SchedulerStateTable(lake, clock=clock).latest().collect().to_dicts()
-    except LakeError as error:
-        return problem("scheduler", str(error), "run `v6 doctor --tables`")
+    rows = SchedulerStateTable(lake, clock=clock).latest().collect().to_dicts()
     since = clock.machine_now() - timedelta(seconds=SILENT_SECONDS)
     alive = [row for row in rows if row["known_at"] >= since and row["state"] == "running"]
     if not alive:

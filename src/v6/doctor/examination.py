@@ -6,6 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from v6.data.ib_request import REQUESTS
+from v6.data.queue_controls import QUEUE_CONTROLS
+from v6.data.readable import first_damage
+from v6.data.scheduler_state import SCHEDULER_STATE
+from v6.data.worker_state import WORKER_STATE
 from v6.doctor import daemon_checks, lake_checks, schedule_checks
 from v6.doctor.calendar_check import MARKETS, calendar_check
 from v6.doctor.finding import Finding, Verdict, ok, problem
@@ -16,6 +21,8 @@ from v6.settings import DEFAULT
 if TYPE_CHECKING:
     from v6.app import App
     from v6.settings import SettingsInForce
+
+TABLES = "run `v6 doctor --tables`"
 
 
 async def examine(app: App, in_force: SettingsInForce, symbols: Sequence[str]) -> AsyncIterator[Finding]:
@@ -55,30 +62,39 @@ def settings_check(in_force: SettingsInForce) -> Finding:
 
 
 async def _queue(app: App) -> AsyncIterator[Finding]:
+    wrong = await asyncio.to_thread(first_damage, app.lake, REQUESTS.name, QUEUE_CONTROLS.name)
+    if wrong is not None:
+        yield problem("queue", wrong, TABLES)
+        return
     queue = app.queue(source="cli")
     try:
         stats = await queue.stats()
         for finding in await asyncio.to_thread(lambda: list(daemon_checks.queue_checks(stats, app.lake, app.clock))):
             yield finding
     except LakeError as error:
-        yield problem("queue", str(error), "run `v6 doctor --tables`")
+        yield problem("queue", str(error), TABLES)
     finally:
         await queue.close()
 
 
 def _daemons(app: App) -> Iterator[Finding]:
-    try:
+    """Worker and scheduler, each by its own table."""
+    wrong = first_damage(app.lake, WORKER_STATE.name)
+    if wrong is not None:
+        yield problem("worker", wrong, TABLES)
+    else:
         yield from daemon_checks.worker_check(app.lake, app.clock)
-    except LakeError as error:
-        yield problem("worker", str(error), "run `v6 doctor --tables`")
-    yield daemon_checks.scheduler_check(app.lake, app.clock)
+    wrong = first_damage(app.lake, SCHEDULER_STATE.name)
+    if wrong is not None:
+        yield problem("scheduler", wrong, TABLES)
+    else:
+        yield daemon_checks.scheduler_check(app.lake, app.clock)
 
 
 def _live_worker(app: App) -> str | None:
     """The live worker that is configured here, if any: it holds the client id."""
-    try:
-        alive = daemon_checks.live_workers(app.lake, app.clock)
-    except LakeError:
+    if first_damage(app.lake, WORKER_STATE.name) is not None:
         return None
+    alive = daemon_checks.live_workers(app.lake, app.clock)
     names = [str(row["worker_id"]) for row in alive if row["worker_id"] == app.settings.worker_name]
     return names[0] if names else None

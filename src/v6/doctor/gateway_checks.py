@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from v6.clock import Clock
 from v6.data.delta import Lake
-from v6.data.lake_account import LakeAccount
+from v6.data.lake_account import LAKE_ACCOUNT, LakeAccount
+from v6.data.readable import first_damage
 from v6.doctor.finding import Finding, ok, problem, skipped, warning
-from v6.errors import ErrorCategory, GatewayError, GatewayUnavailable, LakeError
+from v6.errors import ErrorCategory, GatewayError, GatewayUnavailable
 from v6.request_types.base import Completeness, Contract, Gateway, MarketDataType, Quote
 from v6.request_types.futures_snapshot import EXCHANGES
 
@@ -56,10 +57,10 @@ async def gateway_checks(
 
 
 def _account(lake: Lake, clock: Clock, account: str) -> Finding:
-    try:
-        owner = LakeAccount(lake, clock=clock).account()
-    except LakeError as error:
-        return problem("account", str(error), "run `v6 doctor --tables`")
+    wrong = first_damage(lake, LAKE_ACCOUNT.name)
+    if wrong is not None:
+        return problem("account", wrong, "run `v6 doctor --tables`")
+    owner = LakeAccount(lake, clock=clock).account()
     if owner is None:
         return ok("account", f"{account}; the lake belongs to nobody yet")
     if owner != account:

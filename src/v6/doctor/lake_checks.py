@@ -9,7 +9,7 @@ from pathlib import Path
 
 from v6.clock import Clock
 from v6.data.delta import Lake
-from v6.data.table_summary import TableSummary, summarise
+from v6.data.table_summary import TableSummary, summarise, wrong_file
 from v6.doctor.finding import Finding, ok, problem, skipped, warning
 from v6.errors import LakeError
 
@@ -63,10 +63,13 @@ def disk_check(folder: Path, clock: Clock) -> Finding:
 
 def _table(lake: Lake, name: str) -> Finding:
     check = f"table {name}"
+    advice = "run `v6 doctor --tables`: it says what is broken and can repair it"
     try:
-        found = summarise(lake, name)
+        found, wrong = summarise(lake, name), wrong_file(lake, name)
     except LakeError as error:
-        return problem(check, str(error), "run `v6 doctor --tables`: it says what is broken and can repair it")
+        return problem(check, str(error), advice)
+    if wrong is not None:
+        return problem(check, wrong, advice)
     return ok(check, f"{found.rows:,} rows in {found.files:,} files, last changed {_when(found)}")
 
 

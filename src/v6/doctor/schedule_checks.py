@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from v6.doctor.finding import Finding, ok, problem, warning
+from v6.data.ib_request import REQUESTS
+from v6.data.readable import first_damage
+from v6.doctor.finding import Finding, ok, problem, skipped, warning
 from v6.errors import LakeError, SettingsError
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ def schedule_checks(app: App) -> Iterator[Finding]:
 
 def _schedules(app: App) -> Finding:
     schedules = app.schedules
+    wrong = first_damage(app.lake, REQUESTS.name)
+    if wrong is not None:
+        return skipped(
+            "schedules", f"{len(schedules)} can be read; whether they fit the gateway cannot be told: {wrong}"
+        )
     capacity = app.capacity()
     seen = f"{len(schedules)} can be read; {capacity.describe()}"
     if capacity.fits or not schedules:

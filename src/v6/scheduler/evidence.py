@@ -17,19 +17,17 @@ from v6.data.delta import Lake
 from v6.data.ib_request import OPEN_STATES, REQUESTS
 from v6.data.queue_controls import QUEUE_CONTROLS, QueueControlsTable
 from v6.data.queue_log import current
+from v6.data.readable import UNREADABLE, damage_of
 from v6.data.schedule_log import SCHEDULE_LOG, ScheduleLogTable
 from v6.data.scheduler_state import SCHEDULER_STATE, SchedulerStateTable
 from v6.data.table import tables
-from v6.data.table_summary import wrong_file
 from v6.data.worker_state import WORKER_STATE, WorkerStateTable
-from v6.errors import LakeError
 from v6.scheduler.diagnosis import SILENT_SECONDS, Ended, Evidence
 from v6.scheduler.expectations import Expectation
 
 SILENT = timedelta(seconds=SILENT_SECONDS)
 BACK = timedelta(days=4)  # a weekend and a holiday: older rows are as good as none
 CHAIN = tuple(spec.name for spec in (REQUESTS, QUEUE_CONTROLS, WORKER_STATE, SCHEDULER_STATE, SCHEDULE_LOG, COVERAGE))
-UNREADABLE = (LakeError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 TRYING_AFTER = ("held", "degraded")
 
@@ -66,7 +64,7 @@ def sightings(lake: Lake, clock: Clock, expectations: Iterable[Expectation]) -> 
 
 def _chain_damage(lake: Lake) -> dict[str, str]:
     """What is wrong with the files of the tables on the way, without reading them."""
-    found = {name: damage_of(lake, name, lambda: None) for name in CHAIN}
+    found = {name: damage_of(lake, name) for name in CHAIN}
     return {name: wrong for name, wrong in found.items() if wrong is not None}
 
 
@@ -164,17 +162,6 @@ class _Chain:
         rows = current(recent).filter(pl.col("request_type").is_in(sorted(types)))
         names = ("request_type", "symbol", "status", "error_category", "error_message", "updated_at")
         return rows.select(names).collect()
-
-
-def damage_of(lake: Lake, name: str, read: Callable[[], object]) -> str | None:
-    """What is wrong with a table, as one line, None when all is well; ``read`` is called when its files are whole."""
-    try:
-        wrong = wrong_file(lake, name) if lake.exists(name) else None
-        if wrong is None:  # a file that is cut short makes polars panic
-            read()
-    except UNREADABLE as error:
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return wrong
 
 
 def _ended_and_open(

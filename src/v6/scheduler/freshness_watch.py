@@ -10,7 +10,7 @@ from datetime import timedelta
 from v6.clock import Clock
 from v6.data.delta import Lake
 from v6.data.incidents import Incident, IncidentState
-from v6.errors import LakeError
+from v6.data.readable import UNREADABLE, first_line
 from v6.events import EventBus
 from v6.scheduler.alerts import Alerts, Message
 from v6.scheduler.diagnosis import ADVICE, SILENT_SECONDS, WEAK, Cause, Diagnosis
@@ -69,8 +69,8 @@ class FreshnessWatch:
         self._looked_at = now
         try:
             await self.look_now()
-        except LakeError as error:
-            self._events.emit(SchedulerHeld(message=str(error)))
+        except UNREADABLE as error:
+            self._events.emit(SchedulerHeld(message=first_line(error)))
 
     async def look_now(self) -> None:
         """Look now. Raises LakeError."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from v6.clock import Clock
 from v6.data.delta import Lake
 from v6.data.incidents import INCIDENTS, Incident, IncidentsTable, IncidentState
+from v6.data.readable import UNREADABLE, damage_of
 from v6.errors import LakeError
-from v6.scheduler.evidence import UNREADABLE, damage_of
 
 ABANDONED_SECONDS = 120.0  # machine seconds since its maker last touched a mark
 
@@ -44,7 +44,7 @@ class IncidentBook:
 
     def open(self, cause: str, detail: str, affected: Sequence[str]) -> Incident | None:
         """Open an incident; None when one of this cause stands already."""
-        if damage_of(self._lake, INCIDENTS.name, lambda: None) is None:
+        if damage_of(self._lake, INCIDENTS.name) is None:
             with contextlib.suppress(*UNREADABLE):
                 return self._table.open(cause, detail, affected)
         return self._remember(cause, detail, affected)

@@ -13,7 +13,7 @@ from v6.clock import Clock
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable
 from v6.data.delta import Lake
 from v6.data.ib_request_queue import IBRequestQueue
-from v6.errors import LakeError
+from v6.data.readable import UNREADABLE, first_line
 from v6.events import EventBus
 from v6.scheduler.backfill import ask, plan_backfill
 from v6.scheduler.cron import Cron
@@ -53,8 +53,8 @@ class NightlyBackfill:
         while True:
             try:
                 await self.look()
-            except LakeError as error:
-                self._events.emit(SchedulerHeld(message=str(error)))
+            except UNREADABLE as error:
+                self._events.emit(SchedulerHeld(message=first_line(error)))
             await self._clock.sleep(self._clock.speed)
 
     async def look(self) -> None:

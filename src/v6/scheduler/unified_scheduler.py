@@ -20,11 +20,13 @@ from v6.data.coverage import CoverageRow, CoverageState
 from v6.data.delta import Lake
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.queue_controls import Pause, QueueControlsTable
+from v6.data.readable import UNREADABLE, first_damage, first_line
 from v6.data.schedule_log import ScheduleLogTable
 from v6.data.scheduler_state import SchedulerState, SchedulerStateTable
 from v6.errors import LakeError
 from v6.events import EventBus
 from v6.scheduler.decisions import Decision, Situation, decide
+from v6.scheduler.evidence import CHAIN
 from v6.scheduler.ledger import Ledger
 from v6.scheduler.schedule import Schedule, Slot
 from v6.scheduler.scheduler_events import (
@@ -72,6 +74,7 @@ class UnifiedScheduler:
     ) -> None:
         """``tick_seconds`` are machine time; ``watches`` run beside the ticks."""
         self._queue = queue
+        self._lake = lake
         self._schedules = tuple(schedules)
         self._clock = clock
         self._events = events
@@ -105,7 +108,7 @@ class UnifiedScheduler:
         await self.begin()
         ticker = AsyncIOScheduler(timezone=UTC)
         trigger = IntervalTrigger(seconds=self._tick_seconds, timezone=UTC)
-        ticker.add_job(self._guarded_tick, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
+        ticker.add_job(self.guarded_tick, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
         ticker.start()
         tasks = [asyncio.create_task(watch.run(), name=type(watch).__name__) for watch in self._watches]
         for task in tasks:
@@ -136,6 +139,9 @@ class UnifiedScheduler:
 
     async def begin(self) -> None:
         """Find out from the tables up to where slots were decided, and note new and changed schedules."""
+        wrong = await self._call(first_damage, self._lake, *CHAIN)
+        if wrong is not None:
+            raise LakeError(f"{wrong}: run `v6 doctor --tables`")
         changed = await self._call(self._note_schedules)
         self._events.emit(
             SchedulerStarted(scheduler=self._name, schedules=len(self._schedules), changed=", ".join(changed) or None)
@@ -163,20 +169,27 @@ class UnifiedScheduler:
 
     # Ticking
 
-    async def _guarded_tick(self) -> None:
+    async def guarded_tick(self) -> None:
+        """A tick that a lake in trouble holds up and does not end."""
         if self._stopping.is_set():
             return
         try:
             async with self._ticking, asyncio.timeout(HUNG_SECONDS):
                 await self.tick()
             self._held = None
-        except LakeError as error:
-            if str(error) != self._held:
-                self._events.emit(SchedulerHeld(message=str(error)))
-            self._held = str(error)
+        except UNREADABLE as error:
+            await self._hold(error)
         except Exception as error:  # noqa: BLE001 - handed to run, which raises it: APScheduler would only log it
             self._failure = error
             self._stopping.set()
+
+    async def _hold(self, error: BaseException) -> None:
+        """Say once why nothing is asked, and go on trying: a lake that is repaired needs no restart."""
+        message = str(error) if isinstance(error, LakeError) else await self._call(first_damage, self._lake, *CHAIN)
+        message = message or first_line(error)
+        if message != self._held:
+            self._events.emit(SchedulerHeld(message=message))
+        self._held = message
 
     async def tick(self) -> None:
         """Ask what is due, settle what ended, say that it lives."""
@@ -273,8 +286,8 @@ class UnifiedScheduler:
     async def _end(self) -> None:
         try:
             await self._call(self._states.record, self._state("stopped"))
-        except LakeError as error:
-            self._events.emit(SchedulerHeld(message=str(error)))
+        except UNREADABLE as error:
+            self._events.emit(SchedulerHeld(message=first_line(error)))
         await asyncio.to_thread(self._thread.shutdown)
         self._events.emit(SchedulerStopped(scheduler=self._name, slots_asked=self._asked))
 
