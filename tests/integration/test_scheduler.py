@@ -260,7 +260,7 @@ async def test_a_damaged_queue_holds_it_until_it_is_repaired(bench: Bench) -> No
     file = next((Path(bench.queue.lake.url) / "ib_requests").rglob("*.parquet"))
     whole = file.read_bytes()
     file.write_bytes(whole[:60])
-    with pytest.raises(LakeError, match="ib_requests has a file of 60 bytes .* run `v6 doctor --tables`"):
+    with pytest.raises(LakeError, match=r"ib_requests has a file of 60 bytes .* run `v6 doctor --tables`"):
         await bench.scheduler(text)
     await bench.clock.advance(1800)
     for _ in range(2):

@@ -238,6 +238,43 @@ def test_everything_that_is_wrong_is_listed_at_once_with_file_and_line() -> None
 
 
 @pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("every_minutes = -5", ["every_minutes: input should be greater than 0"]),
+        ("every_minutes = 5\ndeadline_minutes = 0", ["deadline_minutes: input should be greater than 0"]),
+        ("every_minutes = 5\npriority = 7", ["priority: input should be less than or equal to 3"]),
+        ("every_minutes = 5\ncatch_up = 'some'", ["catch_up: input should be 'all', 'last' or 'none'"]),
+        ("every_minutes = 5\nsymbols = ['SPY', 'SPY']", ["symbols: SPY stands there more than once"]),
+        ("every_minutes = 5\nsymbols = []", ["symbols: list should have at least 1 item"]),
+        ("every_minutes = 5\ncron = '* * *'", ["it needs one trigger of", "has 3 fields, not 5"]),
+        ("every_minutes = 5\nclosed_market = true", ["closed_market goes with cron"]),
+        ("", ["it needs one trigger of"]),
+    ],
+)
+def test_each_value_that_is_wrong_is_named(lines: str, named: list[str]) -> None:
+    symbols = "" if "symbols" in lines else "symbols = ['SPY']"
+    with pytest.raises(SettingsError) as caught:
+        schedules(f"[[schedules]]\nid = 'a'\nrequest_type = 'option_chain'\n{symbols}\n{lines}")
+    for text in named:
+        assert text in str(caught.value)
+
+
+def test_months_that_are_not_known_are_named_beside_other_wrongs_and_without_an_id() -> None:
+    text = (
+        "[[schedules]]\nrequest_type = 'market_bars'\nsymbols = ['CL']\nmonths = 2\nminutes_after_close = 5\n"
+        "calendar = 'CME_EQUITY'\nparameters = { sec_type = 'FUT', bar_size = '7 mins' }"
+    )
+    with pytest.raises(SettingsError) as caught:
+        schedules(text)
+    for named in (
+        "v6.toml:1: id: field required",
+        "v6.toml:4: the listed months of CL",
+        "v6.toml:7: parameters.bar_size",
+    ):
+        assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("schedules = 3", "v6.toml:1: schedules must be tables"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from v6.scheduler.triggers import Anchor, ByCron, Daily, Trigger, Weekly, WhileO
 
 SECTION = "schedules"
 DEFAULTS = "default_schedules.toml"
+UNNAMED = "unnamed"  # stands for an id that cannot be read while the rest is judged
 DEFAULT_ZONE = "America/New_York"
 Minutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
 Offset = Annotated[float, Field(ge=0, le=7 * 24 * 60, allow_inf_nan=False)]
@@ -104,9 +106,10 @@ def _read(
     except ValidationError as error:
         wrong += complaints(error, config, SECTION, index)
         unread = {str(problem["loc"][0]) for problem in error.errors()}
-        if unread & {"id", "request_type"}:
+        if "request_type" in unread:
             return None, wrong
-        entry = ScheduleEntry.model_validate({key: value for key, value in known.items() if key not in unread})
+        readable = {key: value for key, value in known.items() if key not in unread}
+        entry = ScheduleEntry.model_validate({"id": UNNAMED, **readable})
     reader = _Reader(entry, catalogue, unread)
     schedule = reader.schedule()
     wrong += [f"{config.place(SECTION, index, key)}: {text}" for key, text in reader.wrong]
@@ -177,21 +180,30 @@ class _Reader:
 
     def _check_requests(self) -> None:
         entry = self._entry
-        if any(key == "request_type" for key, _ in self.wrong):
+        if any(key == "request_type" for key, _ in self.wrong) or "symbols" in self._unread:
             return
+        twice = sorted(symbol for symbol, count in Counter(entry.symbols).items() if count > 1)
+        if twice:
+            self.wrong.append(("symbols", f"symbols: {', '.join(twice)} stands there more than once"))
+        self._note_first("parameters", self._check_request)
+        if entry.months is not None:
+            self._note_first("months", lambda symbol: listed_months(symbol, FIRST_DAY, 1))
+
+    def _check_request(self, symbol: str) -> None:
+        entry = self._entry
         month = {} if entry.months is None else {"month": "209912"}
-        for symbol in entry.symbols:
+        parameters = {**entry.parameters, **month}
+        self._catalogue.check(
+            NewRequest(request_type=entry.request_type, symbol=symbol, priority=entry.priority, parameters=parameters)
+        )
+
+    def _note_first(self, key: str, check: Callable[[str], object]) -> None:
+        """What a check finds wrong with the first symbol that it refuses: the others differ in nothing else."""
+        for symbol in self._entry.symbols:
             try:
-                parameters = {**entry.parameters, **month}
-                self._catalogue.check(
-                    NewRequest(
-                        request_type=entry.request_type, symbol=symbol, priority=entry.priority, parameters=parameters
-                    )
-                )
-                if entry.months is not None:
-                    listed_months(symbol, FIRST_DAY, 1)
+                check(symbol)
             except (RequestError, ValueError) as error:
-                self.wrong.append(("symbols" if "symbol" in str(error)[:7] else "parameters", str(error)))
+                self.wrong.append(("symbols" if str(error).startswith("symbol") else key, str(error)))
                 return
 
     def _calendar(self) -> str | None:
@@ -226,12 +238,13 @@ class _Reader:
 
     def _trigger(self, zone: ZoneInfo | None, *, is_history: bool) -> Trigger | None:
         entry = self._entry
+        by_cron = None if entry.cron is None else self._cron(entry.cron, zone or ZoneInfo("UTC"), is_history=is_history)
         if entry.every_minutes is not None:
             return WhileOpen(minutes=entry.every_minutes, looks_back=is_history)
         if entry.minutes_after_week is not None:
             return Weekly(minutes=entry.minutes_after_week)
         if entry.cron is not None:
-            return self._cron(entry.cron, zone or ZoneInfo("UTC"), is_history=is_history)
+            return by_cron
         anchors: Sequence[tuple[Anchor, float | None]] = (
             (Anchor.OPEN, entry.minutes_after_open),
             (Anchor.BEFORE_CLOSE, entry.minutes_before_close),
