@@ -8,6 +8,7 @@
     │       └── RequestConflict  the request is not in a state that allows it
     ├── LakeError                look at the lake: folder, disk, table
     │   ├── TableDamaged         a table cannot be read
+    │   ├── DiskRefuses          the disk is full or read-only
     │   ├── TableIncompatible    a table has columns or features this version cannot use
     │   ├── AccountMismatch      the lake belongs to another account
     │   ├── LeaseLost            another took over this worker's place: start again
@@ -95,7 +96,15 @@ class LakeError(V6Error):
 
 
 class TableDamaged(LakeError):
-    """A table cannot be read; the text names table and file."""
+    """A table cannot be read; the text names table and file, ``table`` the table where it is one of the lake."""
+
+    def __init__(self, message: str, *, table: str = "") -> None:
+        super().__init__(message)
+        self.table = table
+
+
+class DiskRefuses(LakeError):
+    """The disk takes nothing more: it is full, read-only or out of quota. Nothing was written."""
 
 
 class TableIncompatible(LakeError):

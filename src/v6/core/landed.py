@@ -20,7 +20,8 @@ def landed_rows(lake: Lake, spec: TableSpec, request_ids: Sequence[str]) -> pl.D
     table = lake.open(spec.name)
     lake.flush(spec.name, int(table.version()))  # whoever wrote them may have died before the flush
     rows = scan_table(table).filter(pl.col("request_id").is_in(list(request_ids)))
-    return rows.select("request_id", "known_at").collect()
+    with lake.reading(spec.name):
+        return rows.select("request_id", "known_at").collect()
 
 
 def landed_parts(rows: pl.DataFrame) -> int:

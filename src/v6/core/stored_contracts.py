@@ -23,4 +23,8 @@ class StoredContracts:
         Raises:
             LakeError: the table cannot be read.
         """
-        return await asyncio.to_thread(ContractsTable(self._lake).answer, asked, day)
+        return await asyncio.to_thread(self._answer, asked, day)
+
+    def _answer(self, asked: str, day: date) -> pl.DataFrame:
+        with self._lake.reading(ContractsTable.spec.name):
+            return ContractsTable(self._lake).answer(asked, day)

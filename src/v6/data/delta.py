@@ -8,7 +8,8 @@ that lost its place cannot write (facts measured in docs/lake.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -41,7 +42,9 @@ __all__ = [
 ]
 
 from v6.data.commit_file import TRANSACTIONS
-from v6.data.flush import flush_table
+from v6.data.flush import flush_table, was_flushed
+from v6.data.refusal import check_room, raise_refusal
+from v6.data.table_examination import first_fault
 from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -172,7 +175,45 @@ class Lake:
                 f"the table {name} is not in the lake {self.url}: run a worker once to make it"
             ) from error
         except (DeltaError, OSError, ValueError) as error:
-            raise TableDamaged(f"the table {name} in {self.url} cannot be opened: {_first_line(error)}") from error
+            raise self.damaged(name, error) from error
+
+    def damaged(self, name: str, error: Exception) -> LakeError:
+        """What to raise for a table that could not be read: it names the file that is wrong, where one is."""
+        fault = first_fault(Path(self.url), name) if self.is_local else None
+        if fault is None and not isinstance(error, DeltaError):
+            return LakeError(f"the table {name} in {self.url} could not be read: {_first_line(error)}")
+        return TableDamaged(
+            f"the table {name} in {self.url} is damaged: {fault or _first_line(error)}: run `v6 doctor --tables`",
+            table=name,
+        )
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Turns what goes wrong while rows of a table are read into an error that names table and file.
+
+        Raises:
+            TableDamaged: a file of the table is not as it must be.
+            LakeError: the table could not be read; trying again may help.
+        """
+        try:
+            yield
+        except (DeltaError, pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+            raise self.damaged(name, error) from error
+
+    def check_table(self, name: str) -> None:
+        """Look whether a table's log is whole and its files are there; an absent table is right. Local lakes. Blocks.
+
+        The storage library opens a table whose last commit was emptied without a word.
+
+        Raises:
+            TableDamaged: something is wrong; the text names the file.
+        """
+        if not self.is_local or not (self.exists(name) or was_flushed(Path(self.url), name)):
+            return
+        fault = first_fault(Path(self.url), name)
+        if fault is not None:
+            text = f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
+            raise TableDamaged(text, table=name)
 
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created when absent; equal creations at the same instant make one table.
@@ -198,6 +239,11 @@ class Lake:
         if self.flushes:
             flush_table(Path(self.url), name, version)
 
+    def check_room(self, frame: pl.DataFrame) -> None:
+        """Make sure that a local disk has room for rows and their commit. Raises DiskRefuses."""
+        if self.is_local:
+            check_room(Path(self.url), int(frame.estimated_size()))
+
     def scan(self, spec: TableSpec) -> pl.LazyFrame:
         """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent."""
         if not self.exists(spec.name):
@@ -216,7 +262,8 @@ class Lake:
                 configuration=dict(spec.configuration),
                 storage_options=self.storage_options,
             )
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
+            raise_refusal(error, self.url)
             if not self.exists(spec.name):  # a rival may have created it in between
                 raise LakeError(f"the table {spec.name} cannot be made in {self.url}: {_first_line(error)}") from error
 
@@ -340,12 +387,14 @@ class TableWriter:
     def _commit(self, frame: pl.DataFrame, version: int) -> int:
         for _ in range(COMMIT_TRIES):
             self._check_not_fenced()
+            self._lake.check_room(frame)
             try:
                 append(self._table, frame, app_transactions={self._app_id: version})
             except (DeltaError, OSError) as error:
                 failure = error
                 self._table = self._lake.open(self.spec.name)  # a failed commit may have landed all the same
                 if self._table.transaction_version(self._app_id) != version:
+                    raise_refusal(error, self._lake.url)
                     continue
             self._version = version
             return self.flush()

@@ -12,6 +12,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def mark_of(lake: Path, table: str) -> Mark:
     return Mark(path=lake / MARKS / table, log=lake / table / LOG)
 
 
+def was_flushed(lake: Path, table: str) -> bool:
+    """Whether a table was there once: with all its commits gone, its log is only a folder."""
+    mark = mark_of(lake, table)
+    return mark.log.is_dir() and mark.read() >= 0
+
+
 def flush_table(lake: Path, table: str, version: int) -> int:
     """Bring every commit of a table up to ``version`` to the disk; how many were not known to be there. Blocks.
 
@@ -74,12 +81,13 @@ def flush_table(lake: Path, table: str, version: int) -> int:
         if done >= version:
             return 0
         _flush(lake / table, done, version)
-        mark.write(version)
     except OSError as error:
         raise NotDurable(
             f"the table {table}: {error.filename or lake / table} could not be flushed to the disk ({error.strerror}): "
             "look at the disk, then start again"
         ) from error
+    with suppress(OSError):  # a full disk: what counts is flushed, and without a mark it is only flushed again
+        mark.write(version)
     return version - done
 
 
@@ -112,7 +120,9 @@ def _flush(folder: Path, done: int, version: int) -> None:
 
 def _sound(commit: CommitFile, table: str) -> CommitFile:
     if commit.fault:
-        raise TableDamaged(f"the table {table}: its commit {commit.path} {commit.fault}: run `v6 doctor --tables`")
+        raise TableDamaged(
+            f"the table {table}: its commit {commit.path} {commit.fault}: run `v6 doctor --tables`", table=table
+        )
     return commit
 
 

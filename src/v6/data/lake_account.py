@@ -37,7 +37,8 @@ class LakeAccount(Table):
 
     def account(self) -> str | None:
         """The account this lake belongs to; None while nobody has fed it."""
-        accounts = self.scan().sort("known_at").select("account").head(1).collect()
+        with self.lake.reading(self.spec.name):
+            accounts = self.scan().sort("known_at").select("account").head(1).collect()
         return str(accounts.item()) if accounts.height else None
 
     def check(self, account: str) -> None:

@@ -17,9 +17,10 @@ import polars as pl
 
 from v6.data.delta import Lake, TableSpec
 from v6.data.describe import specs
+from v6.data.flush import MARKS, was_flushed
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.queue_log import current, requests_of
-from v6.data.table_examination import Examination, examine_table
+from v6.data.table_examination import Depth, Examination, examine_table
 from v6.data.table_repair import Acknowledged, Aside, Repaired, TableRepair
 from v6.errors import LakeError
 
@@ -63,7 +64,7 @@ def examine_lake(lake: Lake, names: Collection[str] = (), *, deep: bool = False)
         raise LakeError(f"the lake {lake.url} is an object store: its tables can be examined on a local copy only")
     for name in _queue_first(lake, names):
         try:
-            yield examine_table(Path(lake.url), name, deep=deep)
+            yield examine_table(Path(lake.url), name, Depth.ROWS if deep else Depth.FOOTERS)
         except OSError as error:
             raise LakeError(f"the table {name} in {lake.url} cannot be read: {error}") from error
 
@@ -109,8 +110,13 @@ class LakeRepair:
                 file.writelines(json.dumps(request.as_json()) + "\n" for request in short)
 
 
+def _once_flushed(lake: Path) -> list[str]:
+    """Tables that were there once, whether or not they have any commit left."""
+    return [mark.name for mark in (lake / MARKS).glob("*") if was_flushed(lake, mark.name)]
+
+
 def _queue_first(lake: Lake, names: Collection[str]) -> list[str]:
-    there = lake.table_names()
+    there = sorted({*lake.table_names(), *_once_flushed(Path(lake.url))})
     absent = sorted(set(names) - set(there))
     if absent:
         raise LakeError(f"the lake {lake.url} has no table {', '.join(absent)}: it has {', '.join(there) or 'none'}")

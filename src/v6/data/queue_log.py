@@ -73,11 +73,11 @@ class QueueLog:
             return None
         damaged = f"the table {REQUESTS.name}: its commit {self._lake.uri(REQUESTS.name)}/{path} is torn"
         if not lines:  # which the storage library takes for a commit that did nothing
-            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`")
+            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`", table=REQUESTS.name)
         try:
             return _parse_commit(version, [json.loads(line) for line in lines if line.strip()])
         except (ValueError, KeyError) as error:
-            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`") from error
+            raise TableDamaged(f"{damaged}: run `v6 doctor --tables`", table=REQUESTS.name) from error
 
     def _filesystem(self, table: DeltaTable) -> pafs.FileSystem:
         if self._files is None:

@@ -17,6 +17,7 @@ from v6.data.delta import DeltaError, DeltaTable, Lake, append
 from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.queue_log import Commit, QueueLog, load
 from v6.data.queue_state import QueueState
+from v6.data.refusal import raise_refusal
 from v6.errors import CommitContended
 
 APP_ID = "ib_requests"
@@ -73,6 +74,7 @@ class QueueWriter:
             except (DeltaError, OSError) as error:
                 failure = error
                 if not self._has_landed(token):
+                    raise_refusal(error, self._lake.url)
                     self._clock.pause(random.uniform(0, min(0.2, 0.002 * 2**attempt)))
                     continue
             self.flush()
@@ -87,6 +89,7 @@ class QueueWriter:
             CommitContended: the commit did not land; nothing was written.
         """
         frame = frame_of(rows)
+        self._lake.check_room(frame)
         failure: Exception | None = None
         for attempt in range(TRIES):
             if self._births is None:
@@ -101,6 +104,7 @@ class QueueWriter:
                 if self._has_landed(token):
                     self.flush()
                     return
+                raise_refusal(error, self._lake.url)
                 self._clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
                 continue
             self._lake.flush(REQUESTS.name, int(self._births.version()))
@@ -129,7 +133,9 @@ class QueueWriter:
     def _swap(self, table: DeltaTable, rows: list[IBRequest], token: str) -> None:
         version = (table.transaction_version(APP_ID) or 0) + 1
         self._tokens.add(token)
-        append(table, frame_of(rows), app_transactions={APP_ID: version}, token=token)
+        frame = frame_of(rows)
+        self._lake.check_room(frame)
+        append(table, frame, app_transactions={APP_ID: version}, token=token)
         self._catch_up(table)
 
     def _has_landed(self, token: str) -> bool:
@@ -147,7 +153,8 @@ class QueueWriter:
         return self._catch_up(self._table)
 
     def _load(self, table: DeltaTable) -> None:
-        self.state = load(table)
+        with self._lake.reading(REQUESTS.name):
+            self.state = load(table)
         self._folded = int(table.version())
 
     def _catch_up(self, table: DeltaTable) -> bool:
@@ -158,7 +165,9 @@ class QueueWriter:
         if commits is None:
             self._load(table)
             return True
-        for row in self._log.rows(table, commits):
+        with self._lake.reading(REQUESTS.name):
+            added = self._log.rows(table, commits)
+        for row in added:
             self.state.fold(row)
         for commit in commits:
             self._note(commit)

@@ -16,6 +16,7 @@ import polars as pl
 from v6.clock import Clock
 from v6.data import delta
 from v6.data.delta import DeltaError, DeltaTable, Lake, TableSpec
+from v6.data.refusal import raise_refusal
 from v6.errors import LakeError
 
 # A trading date and the UTC day of a timestamp differ by a night, a weekend or a holiday, never by more than this.
@@ -51,6 +52,7 @@ class Table:
 
         Raises:
             NotDurable: the rows landed and could not be flushed.
+            DiskRefuses: the disk is full or read-only.
             TableIncompatible: the rows do not fit the table.
             LakeError: the commit failed; it may have landed all the same.
         """
@@ -59,9 +61,11 @@ class Table:
         if rows.is_empty():
             return int(table.version())
         self._writing = None  # kept only after a commit that went through
+        self.lake.check_room(rows)
         try:
             version = delta.append(table, rows)
         except (DeltaError, OSError) as error:
+            raise_refusal(error, self.lake.url)
             raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {error}") from error
         self._writing = table
         self.lake.flush(self.spec.name, version)

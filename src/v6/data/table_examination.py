@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import polars as pl
@@ -51,11 +52,28 @@ class Examination:
         return sum(file.rows or 0 for file in self.log.files.values())
 
 
-def examine_table(lake: Path, table: str, *, deep: bool = False) -> Examination:
+class Depth(IntEnum):
+    """How much of each data file is looked at."""
+
+    SIZES = 0
+    FOOTERS = 1
+    ROWS = 2
+
+
+def examine_table(lake: Path, table: str, depth: Depth = Depth.FOOTERS) -> Examination:
     """Look at one table of a local lake and change nothing. Raises OSError when the folder cannot be read."""
     log = read_log(lake, table)
-    faults = [fault for file in log.files.values() if (fault := _judge(lake / table, file, deep=deep)) is not None]
+    faults = [fault for file in log.files.values() if (fault := _judge(lake / table, file, depth)) is not None]
     return Examination(table=table, folder=lake / table, log=log, file_faults=tuple(faults))
+
+
+def first_fault(lake: Path, table: str, depth: Depth = Depth.SIZES) -> str | None:
+    """The first thing that is wrong with a table, naming the file; None when nothing is found."""
+    try:
+        faults = examine_table(lake, table, depth).faults
+    except OSError as error:
+        return str(error)
+    return faults[0] if faults else None
 
 
 def orphans(examination: Examination) -> list[Path]:
@@ -69,18 +87,28 @@ def _data_files(folder: Path) -> Iterable[Path]:
     return (path for path in folder.rglob("*.parquet") if not path.relative_to(folder).parts[0].startswith("_"))
 
 
-def _judge(folder: Path, file: DataFile, *, deep: bool) -> FileFault | None:
+def _judge(folder: Path, file: DataFile, depth: Depth) -> FileFault | None:
     path = folder / file.path
-    what = unreadable(path, file.size, file.rows) or (unreadable_rows(path) if deep else "")
+    what = wrong_size(path, file.size)
+    if not what and depth >= Depth.FOOTERS:
+        what = unreadable(path, file.rows)
+    if not what and depth >= Depth.ROWS:
+        what = unreadable_rows(path)
     return FileFault(file=file, path=path, what=what) if what else None
 
 
-def unreadable(path: Path, size: int | None = None, rows: int | None = None) -> str:
-    """What is wrong with a data file without reading its rows; empty when nothing is."""
+def wrong_size(path: Path, size: int) -> str:
+    """What is wrong with a data file as a folder shows it; empty when nothing is."""
     try:
         found = path.stat().st_size
-        if size is not None and found != size:
-            return f"has {found:,} bytes, not {size:,}"
+    except FileNotFoundError:
+        return "is missing"
+    return "" if found == size else f"has {found:,} bytes, not {size:,}"
+
+
+def unreadable(path: Path, rows: int | None = None) -> str:
+    """What is wrong with a data file's footer; empty when nothing is."""
+    try:
         counted = int(pq.read_metadata(path).num_rows)
     except FileNotFoundError:
         return "is missing"

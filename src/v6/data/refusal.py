@@ -1,0 +1,42 @@
+"""A disk that takes nothing more: told from the errors of the storage library, and looked for before a commit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from v6.errors import DiskRefuses
+
+# Beside the rows, a commit needs room for its own file and for a checkpoint now and then.
+RESERVE_BYTES = 2**19
+REFUSALS = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM})
+_ADVICE = "make room, or make it writable; it goes on by itself then"
+_NUMBER = re.compile(r"\(os error (\d+)\)")  # the storage library says it in words only
+
+
+def check_room(folder: Path, row_bytes: int) -> None:
+    """Raise DiskRefuses when the disk of a folder has no room for rows of that size in memory.
+
+    The storage library finds out in the middle of a file and leaves noise on stderr.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        return
+    if free < RESERVE_BYTES + row_bytes:
+        raise DiskRefuses(f"the disk of the lake {folder} is full ({free:,} bytes are free): {_ADVICE}")
+
+
+def raise_refusal(error: Exception, url: str) -> None:
+    """Raise DiskRefuses when that is what an error of the storage library means."""
+    number = error.errno if isinstance(error, OSError) and error.errno else _number(str(error))
+    if number in REFUSALS:
+        raise DiskRefuses(f"the disk of the lake {url} refuses: {os.strerror(number)}: {_ADVICE}") from error
+
+
+def _number(text: str) -> int:
+    found = _NUMBER.search(text)
+    return int(found[1]) if found else 0
