@@ -7,21 +7,27 @@ without a crash tells which commits there are.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
 from tests.drills import plan
-from tests.drills.crash_points import CrashPoint
+from tests.drills.crash_points import STAGED, CrashPoint
 from tests.drills.invariants import Findings, check
 from tests.drills.plan import Planned
 from tests.drills.processes import Child, Gateway, Site, killed_at_the_end
 
+from v6.data.ib_request import REQUESTS
+from v6.data.worker_state import WORKER_STATE
+
 SIDES = ("before", "after")
+# What a worker commits first when it finds claims of a predecessor.
+RECOVERY = tuple(map(CrashPoint.parse, ("ib_requests:1:before", "ib_requests:1:after", "worker_state:1:before")))
 AT_ONCE = 2
 CLIENT_IDS = 4  # a worker whose client id is still in use takes one of the next three
 
@@ -60,6 +66,18 @@ class CrashDrill:
             site.commits.unlink()
             self._drain(site, children)
         return [CrashPoint(table=t, number=n, side=side) for t, n in _commits(site.commits) for side in SIDES]
+
+    def staged(self, points: Sequence[CrashPoint]) -> list[CrashPoint]:
+        """Between before and after, for the tables that a worker makes; none where nothing can trace system calls."""
+        if shutil.which("strace") is None:
+            return []
+        made = [point for point in points if point.side == SIDES[0] and point.table != REQUESTS.name]
+        return [replace(point, side=STAGED) for point in made]
+
+    def recoveries(self, points: Sequence[CrashPoint]) -> list[list[CrashPoint]]:
+        """After rows of any table landed and nothing was settled: three more deaths while the next workers recover."""
+        landed = [point for point in points if point.side == SIDES[1] and point.number > 2]
+        return [[first, *RECOVERY] for first in landed if first.table not in (REQUESTS.name, WORKER_STATE.name)]
 
     def insert_points(self) -> list[CrashPoint]:
         """The same of a producer that makes the queue and inserts."""

@@ -27,11 +27,16 @@ from deltalake.table import DeltaTable, TableAlterer, TableOptimizer
 
 CRASH = "DRILL_CRASH"
 COMMITS = "DRILL_COMMITS"
+STAGED = "staged"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrashPoint:
-    """Before or after the ``number``-th commit (from 1) of one process to one table."""
+    """Before or after the ``number``-th commit (from 1) of one process to one table.
+
+    ``staged`` lies between: the commit's file is written and not yet in its place. A tracer of system calls (strace)
+    kills there, and only in a table that the process itself makes, whose versions are counted from its first commit.
+    """
 
     table: str
     number: int
@@ -45,6 +50,12 @@ class CrashPoint:
 
     def __str__(self) -> str:
         return f"{self.table}:{self.number}:{self.side}"
+
+    def tracer(self, lake: Path) -> list[str]:
+        """The command that runs another and kills it when it puts the staged commit in its place."""
+        staged = lake / self.table / "_delta_log" / f"{self.number - 1:020d}.json#1"
+        kill = "inject=link,linkat,rename,renameat,renameat2:signal=KILL"
+        return ["strace", "--follow-forks", "--quiet=all", f"--trace-path={staged}", "--output=/dev/null", "-e", kill]
 
 
 class CommitWatch:

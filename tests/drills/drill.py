@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where lakes, journals and logs go; without it a temporary one")
     parser.add_argument("--only", choices=("commits", "kills"), help="one drill alone")
     options = parser.parse_args(arguments)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="drills-"))
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="drills-"))).resolve()
     began, total = time.monotonic(), Total()
     if options.only != "kills":
         drill_commits(folder / "commits", total)
@@ -85,11 +85,14 @@ def drill_commits(folder: Path, total: Total) -> None:
     with gateway(folder, lines=4 * LINES) as served:
         drill = crash_drill(folder, served, lines=4 * LINES, now=NOW, long_chain=True)
         points, inserts = drill.points(), drill.insert_points()
-        _say(f"{len(points)} crash points of a worker, {len(inserts)} of a producer")
-        crashed = drill.run_all([[point] for point in points], inserts=[[point] for point in inserts])
+        staged, recoveries = drill.staged(points), drill.recoveries(points)
+        _say(f"crashes: {len(points)} around a worker's commits, {len(staged)} within, {len(inserts)} of a producer")
+        _say(f"and {len(recoveries)} recoveries that die three times")
+        alone = [[point] for point in (*points, *staged)]
+        crashed = drill.run_all([*alone, *recoveries], inserts=[[point] for point in inserts])
     for result in crashed:
         _note(result, total)
-    total.more["crash_points"] = len(points) + len(inserts)
+    total.more["crash_points"] = sum(len(result.points) for result in crashed)
     total.more["crash_points_reached"] = sum(sum(result.reached) for result in crashed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
-from tests.drills.lake_state import Finding, LakeState
+from tests.drills.lake_state import ON_THE_WAY, Finding, LakeState
 from tests.drills.served import Fetch
 
 
@@ -49,8 +49,12 @@ def _judged(state: LakeState, fetch: Fetch, owners: Collection[str]) -> Iterator
 
 
 def _wanted_it(state: LakeState, fetch: Fetch, request_id: str) -> bool:
+    """Whether the claim that it was fetched in is one that the rows had not landed before, or a moment before."""
     if state.is_folded(request_id):
         return True
     landed = state.landed[request_id]
     at = landed.get(fetch.con_id) or max(landed.values())
-    return fetch.at <= at and any(since <= fetch.at <= until for since, until in state.claims(request_id))
+    late = ON_THE_WAY * state.clock.speed
+    return fetch.at <= at + late and any(
+        since <= min(fetch.at, at) and fetch.at <= until + late for since, until in state.claims(request_id)
+    )

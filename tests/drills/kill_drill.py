@@ -7,6 +7,7 @@ the queue; then the lake is checked against the gateway's journal.
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -24,6 +25,7 @@ from tests.drills.plan import Planned
 from tests.drills.processes import SECONDS, STARTED, Child, Gateway, Site, killed_at_the_end, start_gateway_at
 from tests.drills.producer import READY
 
+RECOVERED = '"event": "worker.recovered"'
 DELAY = (0.2, 10.0)  # seconds after a process was ready
 BOTH = 0.3  # of the worker's kills take the producer along
 WITH_GATEWAY = 0.04  # and so many the gateway
@@ -79,7 +81,15 @@ class KillDrill:
             "killed": dict(self.killed),
             "killed_starting": self.killed_starting,
             "gateways_ended": self.gateways_ended,
+            **self._recoveries(),
         }
+
+    def _recoveries(self) -> dict[str, int]:
+        """How many workers found claims of a dead one, and what they did with them."""
+        log = (self.folder / "worker.log").read_text()
+        events = [json.loads(line) for line in log.splitlines() if RECOVERED in line and line.endswith("}")]
+        landed, put_back = (sum(event[name] for event in events) for name in ("landed", "put_back"))
+        return {"recoveries": len(events), "settled_by_recovery": landed, "put_back_by_recovery": put_back}
 
     # The worker
 
@@ -97,7 +107,7 @@ class KillDrill:
         kind = self._kind()
         with self._lock:
             if kind == "both" and self._producer is not None:
-                self._producer.process.send_signal(signal.SIGKILL)
+                self._producer.kill()
             self._end(worker, "worker")
             self.killed[kind] += 1
         if self.rng.random() < WITH_GATEWAY:
@@ -154,7 +164,7 @@ class KillDrill:
                     self.killed["producer"] += 1
                 elif producer.process.poll() not in (0, -signal.SIGKILL):
                     self._note(f"a producer ended with exit code {producer.process.poll()}: {producer.log}")
-            self._stop.wait(rng.uniform(0, self.delay[1] / 2))
+            self._stop.wait(rng.uniform(0, self.delay[1]))
 
     def _pause(self) -> float:
         """Such that the plan lasts about as long as the kills."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from v6.data.queue_log import requests_of
 QUOTES = (OPTION_SNAPSHOTS, FUTURES_SNAPSHOTS)
 RESULTS = (*QUOTES, MARKET_BARS, POSITION_UPDATES)
 BAR_WORDS = ("end", "bar_size", "duration", "regular_hours", "what_to_show")
+# Machine time for which a message may be on its way, either way, when the machine is busy.
+ON_THE_WAY = timedelta(seconds=2)
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 Finding = tuple[str, str]  # its kind, and what was found

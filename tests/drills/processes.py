@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.drills.crash_points import COMMITS, CRASH, CrashPoint
+from tests.drills.crash_points import COMMITS, CRASH, STAGED, CrashPoint
 
 SECONDS = 90.0
 PAUSE = "DRILL_PRODUCER_SECONDS"  # a producer's machine seconds between two batches
@@ -64,8 +66,9 @@ class Child:
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
+        """SIGKILL, to whatever it runs under as well."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(SECONDS)
 
     def stop(self) -> int:
@@ -162,15 +165,17 @@ class Site:
     def start(self, command: str, *arguments: str, crash: CrashPoint | None = None, **more: str) -> Child:
         """A process under watch, whose commits are written down; its output goes to a file of the command's name."""
         more |= {COMMITS: str(self.commits)} | ({} if crash is None else {CRASH: str(crash)})
+        tracer = crash.tracer(self.lake) if crash is not None and crash.side == STAGED else []
         path = self.folder / f"{command}.log"
         with path.open("ab") as file:
             begins_at = file.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.drills.crash_points", command, *arguments],
+                [*tracer, sys.executable, "-m", "tests.drills.crash_points", command, *arguments],
                 env=environment(**self.settings(), **more),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                start_new_session=True,
             )
         return Child(process=process, log=path, begins_at=begins_at)
 

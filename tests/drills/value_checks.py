@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
-from tests.drills.lake_state import QUOTES, Finding, LakeState
+from tests.drills.lake_state import ON_THE_WAY, QUOTES, Finding, LakeState
 from tests.drills.served import BAR_FIELDS, MODEL, PRICE_TICKS, SIZE_TICKS, Fetch
 
 from v6.data.market_bars import MARKET_BARS
@@ -16,7 +16,6 @@ from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.data.position_updates import POSITION_UPDATES
 
 QUOTED = (*dict.fromkeys(PRICE_TICKS.values()), *dict.fromkeys(SIZE_TICKS.values()))
-ON_THE_WAY = timedelta(seconds=2)  # machine time: what was sent so shortly before a quote ended may have come too late
 SIDE_BY_SIDE = 6  # requests that run at once and ask for one contract, at most
 
 Bar = tuple[int, str, str, bool, datetime]  # contract, size, what it shows, regular hours, start
@@ -44,7 +43,9 @@ def quotes(state: LakeState) -> Iterator[Finding]:
 def _wrong_values(row: Mapping[str, Any], fetched: Sequence[Fetch], speed: float) -> str | None:
     names = [*QUOTED, *(MODEL if row.get("greeks_source") == "model" else ()), "implied_vol"]
     stored = {name: row[name] for name in names if row.get(name) is not None}
-    wrong = ["was not asked for by then"]
+    if not stored:
+        return None  # nothing came in time, and the row says so
+    wrong = ["it was not asked for by then"]
     for quote in reversed(fetched[-SIDE_BY_SIDE:]):
         late = row["timestamp"] - ON_THE_WAY * speed
         wrong = [
