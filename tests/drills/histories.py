@@ -35,7 +35,8 @@ def allowed_changes() -> tuple[Change, ...]:
     """The table of docs/requests.md."""
     cells = [[c.strip() for c in line.strip("|\n").split("|")] for line in PAGE.read_text().splitlines() if "|" in line]
     states = {str(status) for status in RequestStatus}
-    return tuple(Change(row[0], row[1], row[3]) for row in cells if len(row) == 4 and row[0] in states)
+    rows = [row for row in cells if len(row) == 4 and row[0] in states]
+    return tuple(Change(before, after, attempt) for before, to, _, attempt in rows for after in to.split(" or "))
 
 
 def faults_of(rows: Sequence[IBRequest]) -> Iterator[str]:
