@@ -159,13 +159,14 @@ def test_a_torn_table_is_named_and_the_others_go_on(env: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("table", ["ib_requests", "lake_account"])
+@pytest.mark.parametrize("damaged", ["*.parquet", "*.json"])
 def test_a_file_that_was_cut_short_is_named_and_nothing_else_is_looked_at_through_it(
-    env: dict[str, str], table: str
+    env: dict[str, str], table: str, damaged: str
 ) -> None:
     subprocess.run([*V6, "submit", "futures_snapshot", "ES"], env=env, check=True, capture_output=True)
     LakeAccount(Lake(env["V6_LAKE"]), clock=Clock()).check("SIM000001")
-    file = next((Path(env["V6_LAKE"]) / table).rglob("*.parquet"))
-    file.write_bytes(file.read_bytes()[:50])
+    file = max((Path(env["V6_LAKE"]) / table).rglob(damaged))
+    file.write_bytes(file.read_bytes()[:50] if damaged == "*.parquet" else b"")
     code, found = doctor(env, "--symbol", "SPY")
     assert code == 7
     assert found[f"table {table}"]["verdict"] == "problem"

@@ -250,6 +250,13 @@ async def test_damage_on_the_way_is_seen_while_everything_grows(chain: Chain) ->
     assert chain.cause()[0] is Cause.TABLE_DAMAGED
 
 
+async def test_an_emptied_commit_is_damage_though_the_library_takes_it(chain: Chain) -> None:
+    await chain.queue.insert(request_type="futures_snapshot", symbol="ES")
+    max((chain.path / "ib_requests" / "_delta_log").glob("*.json")).write_bytes(b"")
+    cause, detail = chain.cause()
+    assert (cause, "has an empty commit: 0000" in detail) == (Cause.TABLE_DAMAGED, True)
+
+
 async def test_a_queue_that_is_too_long(chain: Chain) -> None:
     await chain.wait()
     chain.beat()
@@ -352,6 +359,24 @@ async def test_a_changed_cause_is_told_and_the_first_one_ends_in_silence(
     await watch.look_now()
     await watch.look_now()
     assert [(m["kind"], m["cause"]) for m in received] == [("opened", "scheduler down"), ("opened", "gateway held")]
+
+
+async def test_an_outage_that_goes_through_several_states_is_one_incident(
+    chain: Chain, webhook: tuple[Webhook, list[dict[str, Any]]]
+) -> None:
+    sender, received = webhook
+    await chain.wait()
+    watch = chain.watch([sender])
+    for state, reason in (("degraded", "1100"), ("disconnected", "refused"), ("held", "nightly reset")):
+        chain.beat(state, reason)
+        await chain.look_twice(watch)
+    chain.beat()
+    chain.row()
+    await watch.look_now()
+    assert [(m["kind"], m["cause"]) for m in received] == [
+        ("opened", "gateway degraded"),
+        ("recovered", "gateway degraded"),
+    ]
 
 
 async def test_an_incident_whose_cause_is_gone_is_over_when_the_table_is_fresh(

@@ -10,6 +10,9 @@ from urllib.parse import unquote
 import polars as pl
 
 from v6.data.delta import Lake
+from v6.data.flush import LOG
+
+COMMITS_LOOKED_AT = 200  # a checkpoint comes at least every 100 commits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,20 +28,35 @@ class TableSummary:
 
 
 def wrong_file(lake: Lake, name: str) -> str | None:
-    """The first file of a local table that is absent or not as long as the log says, in words; None when all are right.
+    """The first file of a local table that is absent or not as long as it must be, in words; None when all are right.
 
     Raises:
         TableDamaged: the table is absent or its log cannot be read.
     """
     if not lake.is_local:
         return None
-    files = pl.DataFrame(lake.open(name).get_add_actions(flatten=True)).select("path", "size_bytes")
+    table = lake.open(name)
+    emptied = _emptied_commit(Path(lake.uri(name)) / LOG, int(table.version()))
+    if emptied is not None:
+        return f"the table {name} has an empty commit: {emptied}"
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", "size_bytes")
     for path, size in files.iter_rows():
         file = Path(lake.uri(name)) / unquote(path)
         if not file.exists():
             return f"the table {name} lacks its file {path}"
         if file.stat().st_size != size:
             return f"the table {name} has a file of {file.stat().st_size:,} bytes that should have {size:,}: {path}"
+    return None
+
+
+def _emptied_commit(log: Path, version: int) -> str | None:
+    """The newest empty commit since the last checkpoint: the library takes it for one that changed nothing."""
+    for number in range(version, max(-1, version - COMMITS_LOOKED_AT), -1):
+        path = log / f"{number:020d}.json"
+        if (log / f"{number:020d}.checkpoint.parquet").exists():
+            return None
+        if path.exists() and path.stat().st_size == 0:
+            return path.name
     return None
 
 
@@ -50,7 +68,7 @@ def summarise(lake: Lake, name: str) -> TableSummary:
     """
     table = lake.open(name)
     files = pl.DataFrame(table.get_add_actions(flatten=True))
-    last = table.history(1)[0].get("timestamp")
+    last = next((commit.get("timestamp") for commit in table.history(1)), None)
     return TableSummary(
         name=name,
         rows=int(files["num_records"].sum() or 0),

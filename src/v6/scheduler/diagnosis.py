@@ -45,11 +45,18 @@ ADVICE = {
     Cause.BACKLOG: "`v6 schedule list` shows whether the schedules fit the gateway's limits",
     Cause.UNKNOWN: "run `v6 doctor`",
 }
+# An outage of the gateway goes through all of these: it is one incident, called by what was seen first.
+OUTAGE = frozenset({Cause.GATEWAY_DOWN, Cause.GATEWAY_HELD, Cause.GATEWAY_DEGRADED})
 # Nothing explains it, or nothing yet: a daemon that has just died counts as alive until it has been silent for a while.
 WEAK = frozenset({Cause.BACKLOG, Cause.UNKNOWN})
 EXPIRED = "expired:"  # how the queue begins its message about a request that met its deadline before it began
 SILENT_SECONDS = 20.0  # machine time since a last word, four heartbeats: it is gone, or it hangs
 FULL_BYTES = 8 * 2**20  # free on the lake's disk: less, and a commit can fail
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two causes make one incident."""
+    return one == other or {one, other} <= OUTAGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

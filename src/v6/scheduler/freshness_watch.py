@@ -13,7 +13,7 @@ from v6.data.incidents import Incident, IncidentState
 from v6.data.readable import UNREADABLE, first_line
 from v6.events import EventBus
 from v6.scheduler.alerts import Alerts, Message
-from v6.scheduler.diagnosis import ADVICE, SILENT_SECONDS, WEAK, Cause, Diagnosis
+from v6.scheduler.diagnosis import ADVICE, SILENT_SECONDS, WEAK, Cause, Diagnosis, is_same
 from v6.scheduler.expectations import Expectation
 from v6.scheduler.freshness import Freshness, Reading, read_freshness
 from v6.scheduler.incident_book import IncidentBook
@@ -81,7 +81,8 @@ class FreshnessWatch:
         self._report(readings, sure)
         standing = await asyncio.to_thread(self._incidents.standing)
         for cause, stale in sure.items():
-            await self._open(cause, stale, standing.get(cause))
+            known = next((incident for incident in standing.values() if is_same(incident.cause, cause)), None)
+            await self._open(cause, stale, known)
         await self._end(standing, sure, readings)
 
     def _note(self, causes: Collection[Cause]) -> None:
@@ -132,7 +133,8 @@ class FreshnessWatch:
             affected = [by_name[name] for name in incident.affected if name in by_name]
             causes = {reading.diagnosis.cause for reading in affected if reading.diagnosis is not None}
             is_asleep = affected and all(reading.state is Freshness.MARKET_CLOSED for reading in affected)
-            if is_asleep or incident.cause in causes or causes - set(sure):
+            lasts = any(is_same(incident.cause, cause) for cause in causes)
+            if is_asleep or lasts or causes - set(sure):
                 continue
             ended = await asyncio.to_thread(self._incidents.move, incident, IncidentState.OVER)
             if ended is not None and not causes:
