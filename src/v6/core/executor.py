@@ -12,11 +12,12 @@ from v6.core.landed import landed_parts, landed_rows
 from v6.core.result_writer import LandingInDoubt, ResultWriter
 from v6.core.retry import outcome_of
 from v6.core.stored_contracts import StoredContracts
+from v6.core.table_health import TableHealth
 from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
-from v6.errors import RequestError
+from v6.errors import RequestError, TableDamaged
 from v6.request_types.base import Backoff, Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
 
 Result = TypeVar("Result")
@@ -93,6 +94,7 @@ class Executor:
         tables: Mapping[str, type[Table]],
         clock: Clock,
         derivations: Derivations,
+        health: TableHealth,
     ) -> None:
         self._queue = queue
         self._connection = connection
@@ -102,6 +104,7 @@ class Executor:
         self._clock = clock
         self._contracts = StoredContracts(queue.lake)
         self._derivations = derivations
+        self._health = health
 
     async def run(self, request: IBRequest) -> Outcome:
         """Run one attempt to its end.
@@ -123,6 +126,8 @@ class Executor:
 
     def _outcome_of(self, error: Exception, request: IBRequest, request_type: RequestType[Any]) -> Outcome:
         backoff: Backoff = request_type.backoff
+        if isinstance(error, TableDamaged):
+            self._health.note(request.request_type, error)
         return outcome_of(
             error,
             attempt=request.attempt + 1,

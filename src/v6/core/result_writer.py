@@ -18,10 +18,11 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.core.retry import message_of
-from v6.core.worker_events import LakeWriteHeld, ResultsAppended
+from v6.core.worker_events import ResultsAppended
+from v6.core.write_holds import Holds
 from v6.data.delta import SEQUENCE_BITS, Lake, TableSpec, TableWriter
 from v6.data.table import Table
-from v6.errors import LakeError, LeaseLost, NotDurable, TableIncompatible
+from v6.errors import LakeError, LeaseLost, NotDurable, TableDamaged, TableIncompatible
 from v6.events import EventBus
 from v6.request_types.base import Fetched
 
@@ -54,11 +55,11 @@ class _Landing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Written:
-    """What one commit did: rows and requests that landed, and those whose rows do not fit."""
+    """What one commit did: rows and requests that landed, and those whose rows do not fit or whose table is damaged."""
 
     version: int | None
     rows: Mapping[str, int]
-    misfits: Mapping[str, TableIncompatible]
+    misfits: Mapping[str, LakeError]
     height: int = 0
 
 
@@ -75,6 +76,7 @@ class ResultWriter:
         self._classes = tables
         self._tables: dict[str, Table] = {}
         self._writers: dict[str, TableWriter] = {}
+        self._holds = Holds(clock, events)
         self._waiting: deque[_Landing] = deque()
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -88,6 +90,7 @@ class ResultWriter:
 
         Raises:
             TableIncompatible: the rows do not fit the table; nothing of them was written.
+            TableDamaged: the table or a side table cannot be read or written; nothing of them was written to it.
             LandingInDoubt: the worker stopped before it was known.
         """
         if fetched.rows.is_empty() and not fetched.side:
@@ -185,11 +188,16 @@ class ResultWriter:
                 written = await self.call(self._append, name, rows)
             except (LeaseLost, NotDurable):
                 raise
+            except TableDamaged as error:
+                if not error.table:
+                    raise
+                return _Written(version=None, rows={}, misfits=dict.fromkeys(rows, error))
             except LakeError as error:
                 if self._closing.is_set():
                     raise
-                self._events.emit(LakeWriteHeld(table=name, message=message_of(error), retry_seconds=hold_seconds))
+                self._holds.note(name, message_of(error), hold_seconds)
             else:
+                self._holds.over(name)
                 self._report(name, written)
                 return written
             await self._wait_or_close(hold_seconds)
@@ -210,6 +218,11 @@ class ResultWriter:
 
     # On the writer's thread
 
+    def forget(self, name: str) -> None:
+        """Open a table anew when it is written next: it was repaired."""
+        self._writers.pop(name, None)
+        self._tables.pop(name, None)
+
     def _append(self, name: str, rows: Mapping[str, pl.DataFrame]) -> _Written:
         if not rows:
             return _Written(version=None, rows={}, misfits={})
@@ -221,7 +234,8 @@ class ResultWriter:
         written = dict.fromkeys(fitting, 0)
         if not fitting:
             return _Written(version=None, rows=written, misfits=misfits)
-        news = table.prepare(pl.concat(fitting.values()))
+        with self._lake.reading(name):
+            news = table.prepare(pl.concat(fitting.values()))
         if news.is_empty():
             writer.flush()  # what is stored already may be another writer's last commit
             return _Written(version=None, rows=written, misfits=misfits)

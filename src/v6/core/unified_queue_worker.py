@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from v6.clock import Clock
@@ -22,8 +22,8 @@ from v6.core.recovery import outcomes_of_left
 from v6.core.result_writer import ResultWriter
 from v6.core.retry import message_of
 from v6.core.settlement_events import settlement_event
+from v6.core.table_health import TableHealth
 from v6.core.worker_events import (
-    LakeWriteHeld,
     RequestClaimed,
     RequestsHeld,
     WorkerRecovered,
@@ -33,6 +33,7 @@ from v6.core.worker_events import (
 )
 from v6.core.worker_lock import WorkerLock, lock_folder
 from v6.core.worker_reporter import WorkerReporter
+from v6.core.write_holds import Holds
 from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, Turn
@@ -91,6 +92,14 @@ class UnifiedQueueWorker:
         self._lock = WorkerLock(lock_dir or lock_folder(lake), worker_name)
         self._writer = ResultWriter(lake=lake, clock=clock, events=events, app_id=worker_name, tables=self._tables)
         self._derivations = LakeDerivations(lake, derivation_executor)
+        names = catalogue.names()
+        self._health = TableHealth(
+            lake=lake,
+            clock=clock,
+            events=events,
+            result_tables={name: catalogue.get(name).result_table for name in names},
+            mended=self._mended,
+        )
         self._executor = Executor(
             queue=queue,
             connection=connection,
@@ -99,10 +108,13 @@ class UnifiedQueueWorker:
             tables=self._tables,
             clock=clock,
             derivations=self._derivations,
+            health=self._health,
         )
         self._in_flight = InFlight(clock.monotonic)
         self._unsettled: deque[Finished] = deque()
         self._held: dict[str, str] = {}
+        self._holds = Holds(clock, events)
+        self._left: list[IBRequest] = []
         self._reporter = WorkerReporter(lake=lake, clock=clock, events=events, state=self._state)
         self._pauses = Pauses(lake=lake, clock=clock)
         self._side_tasks: list[asyncio.Task[None]] = []
@@ -148,6 +160,8 @@ class UnifiedQueueWorker:
     # Starting
 
     async def _start(self) -> None:
+        await asyncio.to_thread(self._lake.check_file_system)
+        await self._health.begin(self._tables)
         if not await self._connect():
             return
         account = self._connection.account
@@ -157,6 +171,7 @@ class UnifiedQueueWorker:
         side = {"result writer": self._writer.run(), "connection": self._connection.run()}
         side["worker reporter"] = self._reporter.run()
         side["pauses"] = self._pauses.run()
+        side["table health"] = self._health.run()
         self._side_tasks = [asyncio.create_task(work, name=name) for name, work in side.items()]
         for task in self._side_tasks:
             task.add_done_callback(lambda _: self._in_flight.urgent_news.set())
@@ -181,15 +196,28 @@ class UnifiedQueueWorker:
 
     async def _recover(self) -> None:
         """Settle what a predecessor of this name left claimed: Done where all rows landed, else put back."""
-        left = await self._queue.unfinished(self._name)
+        await self._recover_all(await self._queue.unfinished(self._name))
+
+    async def _recover_all(self, unfinished: Sequence[IBRequest]) -> None:
+        """Those whose table is damaged stay claimed until it is whole: only it knows what had landed."""
+        names = self._catalogue.names()
+        tables = {name: self._catalogue.get(name).result_table for name in names}
+        self._left = [r for r in unfinished if self._health.is_damaged(tables.get(r.request_type, ""))]
+        kept = {r.request_id for r in self._left}
+        left = [r for r in unfinished if r.request_id not in kept]
         if not left:
             return
-        names = self._catalogue.names()
         landing = {n: self._tables[self._catalogue.get(n).result_table].spec for n in names}
         outcomes = await self._writer.call(outcomes_of_left, left, self._lake, landing, self._clock.now())
         await self._queue.settle(outcomes)
         landed = sum(isinstance(outcome, Done) for outcome in outcomes.values())
         self._events.emit(WorkerRecovered(worker=self._name, landed=landed, put_back=len(left) - landed))
+
+    async def _mended(self, table: str) -> None:
+        """A damaged table is whole again: open it anew, and recover what waited for it."""
+        await self._writer.call(self._writer.forget, table)
+        self._health.mend(table)
+        await self._recover_all(self._left)
 
     # Working
 
@@ -211,17 +239,17 @@ class UnifiedQueueWorker:
         """Settle and claim in one commit; an idle turn only looks."""
         self._collect()
         limits = self._claim_limits()
-        if not self._unsettled and not await self._queue.has_work(limits):
-            return
         try:
+            if not self._unsettled and not await self._queue.has_work(limits):
+                return
             turn = await self._settle_and_claim(limits)
         except (LeaseLost, NotDurable, TableDamaged):
             raise
         except LakeError as error:
-            held = LakeWriteHeld(table=REQUESTS.name, message=message_of(error), retry_seconds=HOLD_SECONDS)
-            self._events.emit(held)
+            self._holds.note(REQUESTS.name, message_of(error), HOLD_SECONDS)
             await self._pause(HOLD_SECONDS, self._stopping)
             return
+        self._holds.over(REQUESTS.name)
         for request in turn.claimed:
             self._begin(request)
 
@@ -273,7 +301,7 @@ class UnifiedQueueWorker:
     def _obstacle(self, request_type: str, pacing: str) -> str | None:
         """Why no request of a type may begin; None when it may."""
         session = None if pacing == NO_GATEWAY else self._connection.admits(pacing)
-        return self._pauses.of_type(request_type) or session
+        return self._pauses.of_type(request_type) or self._health.of_type(request_type) or session
 
     def _note_held(self, held: dict[str, str]) -> None:
         for name in sorted(held.keys() | self._held.keys()):

@@ -96,8 +96,28 @@ class RequestsHeld(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TableHeld(Event):
+    """A table is damaged and what needs it is held, or whole again: then ``reason`` is None. Others go on."""
+
+    name: ClassVar[str] = "table.held"
+    level: ClassVar[str] = "warning"
+    table: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LakeWriteResumed(Event):
+    """What was held because a commit failed is written. Seconds are the machine's."""
+
+    name: ClassVar[str] = "lake.write_resumed"
+    level: ClassVar[str] = "warning"
+    table: str
+    held_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LakeWriteHeld(Event):
-    """A commit failed; what was to be written is kept in memory and tried again."""
+    """A commit failed; what was to be written is kept in memory and tried again. Said once for each cause."""
 
     name: ClassVar[str] = "lake.write_held"
     level: ClassVar[str] = "warning"

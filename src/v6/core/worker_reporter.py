@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from v6.clock import Clock
 from v6.core.retry import message_of
-from v6.core.worker_events import LakeWriteHeld
+from v6.core.write_holds import Holds
 from v6.data.delta import Lake
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
 from v6.errors import LakeError
@@ -26,7 +26,7 @@ class WorkerReporter:
     ) -> None:
         self._table = WorkerStateTable(lake, clock=clock)
         self._clock = clock
-        self._events = events
+        self._holds = Holds(clock, events)
         self._state = state
         self._reported: object = None
         self._reported_at = float("-inf")
@@ -48,8 +48,9 @@ class WorkerReporter:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._table.record, state)
         except LakeError as error:
-            held = LakeWriteHeld(table=WORKER_STATE.name, message=message_of(error), retry_seconds=HEARTBEAT_SECONDS)
-            self._events.emit(held)
+            self._holds.note(WORKER_STATE.name, message_of(error), HEARTBEAT_SECONDS)
+        else:
+            self._holds.over(WORKER_STATE.name)
         self._reported, self._reported_at = essence, now
 
     async def release(self) -> None:

@@ -42,9 +42,10 @@ __all__ = [
 ]
 
 from v6.data.commit_file import TRANSACTIONS
+from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, was_flushed
 from v6.data.refusal import check_room, raise_refusal
-from v6.data.table_examination import first_fault
+from v6.data.table_examination import Depth, first_fault
 from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -152,6 +153,12 @@ class Lake:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise LakeError(f"the lake {self.url} cannot be written: check its owner and mode, or set V6_LAKE")
 
+    def check_file_system(self) -> None:
+        """Make sure that a local lake lies where commits are safe. Blocks. Raises LakeError, DiskRefuses."""
+        if self.is_local:
+            check_room(Path(self.url), 0)
+            check_file_system(Path(self.url))
+
     def exists(self, name: str) -> bool:
         """True when the table has been created; the folder alone, which a crash leaves behind, is no table."""
         if self.is_local:
@@ -200,8 +207,10 @@ class Lake:
         except (DeltaError, pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise self.damaged(name, error) from error
 
-    def check_table(self, name: str) -> None:
+    def check_table(self, name: str, *, deep: bool = False) -> None:
         """Look whether a table's log is whole and its files are there; an absent table is right. Local lakes. Blocks.
+
+        With ``deep`` every row is read.
 
         The storage library opens a table whose last commit was emptied without a word.
 
@@ -210,7 +219,7 @@ class Lake:
         """
         if not self.is_local or not (self.exists(name) or was_flushed(Path(self.url), name)):
             return
-        fault = first_fault(Path(self.url), name)
+        fault = first_fault(Path(self.url), name, Depth.ROWS if deep else Depth.SIZES)
         if fault is not None:
             text = f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
             raise TableDamaged(text, table=name)
@@ -223,6 +232,7 @@ class Lake:
         """
         self.check_usable()
         if not self.exists(spec.name):
+            self.check_room(spec.empty())
             self._create(spec)
             self.flush(spec.name, 0)
         table = self.open(spec.name)

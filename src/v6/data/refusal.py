@@ -27,14 +27,18 @@ def check_room(folder: Path, row_bytes: int) -> None:
     except FileNotFoundError:
         return
     if free < RESERVE_BYTES + row_bytes:
-        raise DiskRefuses(f"the disk of the lake {folder} is full ({free:,} bytes are free): {_ADVICE}")
+        raise DiskRefuses(_text(str(folder), errno.ENOSPC))
 
 
 def raise_refusal(error: Exception, url: str) -> None:
     """Raise DiskRefuses when that is what an error of the storage library means."""
     number = error.errno if isinstance(error, OSError) and error.errno else _number(str(error))
     if number in REFUSALS:
-        raise DiskRefuses(f"the disk of the lake {url} refuses: {os.strerror(number)}: {_ADVICE}") from error
+        raise DiskRefuses(_text(url, number)) from error
+
+
+def _text(url: str, number: int) -> str:
+    return f"the disk of the lake {url} refuses: {os.strerror(number)}: {_ADVICE}"
 
 
 def _number(text: str) -> int:

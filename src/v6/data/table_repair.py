@@ -97,9 +97,13 @@ class TableRepair:
         """
         try:
             self._mend()
-            table = self._lake.open(self._found.table)
-            if self._spec is not None:
-                table = self._restore_rows(self._spec)
+            table = self._lake.open(self._found.table) if self._spec is None else self._lake.ensure(self._spec)
+            if self._log.torn_commits or self._is_new:
+                if self._spec is not None:
+                    self._restore_rows(table, self._spec)
+                self._end(table)
+            if self._acknowledged.rows and (self._log.torn_commits or self._is_new or self._done.rows_lost):
+                self._done.short = _lacking(table, self._acknowledged)
             self._lake.flush(self._found.table, int(table.version()))
         except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
             raise LakeError(f"the table {self._found.table} could not be repaired: {error}") from error
@@ -144,20 +148,18 @@ class TableRepair:
 
     # What torn commits had written
 
-    def _restore_rows(self, spec: TableSpec) -> DeltaTable:
-        table = self._lake.ensure(spec)
+    def _restore_rows(self, table: DeltaTable, spec: TableSpec) -> None:
+        paths = self._readable_orphans()
+        for start in range(0, len(paths), FILES_AT_ONCE):
+            self._append_missing(table, spec, paths[start : start + FILES_AT_ONCE])
+        if self._done.rows_found:
+            self._note(f"appended {self._done.rows_found:,} rows again that torn commits had written")
+
+    def _end(self, table: DeltaTable) -> None:
+        """The commit that ends a repair makes every writer that is open begin anew."""
         torn = len(self._log.torn_commits)
-        if torn or self._is_new:
-            paths = self._readable_orphans()
-            for start in range(0, len(paths), FILES_AT_ONCE):
-                self._append_missing(table, spec, paths[start : start + FILES_AT_ONCE])
-            if self._done.rows_found:
-                self._note(f"appended {self._done.rows_found:,} rows again that torn commits had written")
-            fences = {app_id: _fence(version, torn) for app_id, version in self._log.last_transactions().items()}
-            append(table, spec.empty(), app_transactions=fences, token=REPAIR_END)
-        if self._acknowledged.rows and (torn or self._is_new or self._done.rows_lost):
-            self._done.short = _lacking(table, self._acknowledged)
-        return table
+        fences = {app_id: _fence(version, torn) for app_id, version in self._log.last_transactions().items()}
+        append(table, scan_table(table).head(0).collect(), app_transactions=fences, token=REPAIR_END)
 
     def _readable_orphans(self) -> list[Path]:
         readable = []

@@ -1,0 +1,94 @@
+"""Which tables are damaged: what needs them is held, spends no attempt, and goes on when they have been repaired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from v6.clock import Clock
+from v6.core.worker_events import TableHeld
+from v6.data.delta import Lake
+from v6.data.ib_request import REQUESTS
+from v6.data.lake_account import LAKE_ACCOUNT
+from v6.errors import TableDamaged
+from v6.events import EventBus
+
+LOOK_SECONDS = 5.0  # machine seconds between looks at what is damaged
+NEEDED_BY_ALL = (REQUESTS.name, LAKE_ACCOUNT.name)
+
+
+class TableHealth:
+    """Looks at every table at the start, and at the damaged ones until they are whole again."""
+
+    def __init__(
+        self,
+        *,
+        lake: Lake,
+        clock: Clock,
+        events: EventBus,
+        result_tables: Mapping[str, str],
+        mended: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """``result_tables`` is each request type's table; ``mended`` is told of a table that is whole again."""
+        self._lake = lake
+        self._clock = clock
+        self._events = events
+        self._needs = {request_type: {table} for request_type, table in result_tables.items()}
+        self._mended = mended
+        self._damaged: dict[str, str] = {}
+
+    async def begin(self, tables: Iterable[str]) -> None:
+        """Look at the tables that a worker uses.
+
+        Raises:
+            TableDamaged: one without which nothing can be done.
+        """
+        for table in NEEDED_BY_ALL:
+            await asyncio.to_thread(self._lake.check_table, table)
+        for table in tables:
+            try:
+                await asyncio.to_thread(self._lake.check_table, table)
+            except TableDamaged as error:
+                self._hold(table, error)
+
+    async def run(self) -> None:
+        """Look again at what is damaged, until cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS * self._clock.speed)
+            for table in list(self._damaged):
+                await self._look(table)
+
+    def note(self, request_type: str, error: TableDamaged) -> None:
+        """A request could not run because of a table, its own or one beside it."""
+        if not error.table or error.table in NEEDED_BY_ALL:
+            return
+        self._needs.setdefault(request_type, set()).add(error.table)
+        self._hold(error.table, error)
+
+    def mend(self, table: str) -> None:
+        """A table is whole again."""
+        if self._damaged.pop(table, None) is not None:
+            self._events.emit(TableHeld(table=table))
+
+    def is_damaged(self, table: str) -> bool:
+        """Whether a table is damaged as far as is known."""
+        return table in self._damaged
+
+    def of_type(self, request_type: str) -> str | None:
+        """Why no request of a type may begin; None when it may."""
+        reasons = [self._damaged[t] for t in sorted(self._needs.get(request_type, ())) if t in self._damaged]
+        return reasons[0] if reasons else None
+
+    def _hold(self, table: str, error: TableDamaged) -> None:
+        if table not in self._damaged:
+            self._damaged[table] = str(error)
+            self._events.emit(TableHeld(table=table, reason=str(error)))
+
+    async def _look(self, table: str) -> None:
+        try:
+            await asyncio.to_thread(self._lake.check_table, table, deep=True)
+        except TableDamaged as error:
+            self._damaged[table] = str(error)
+            return
+        await self._mended(table)
+        self.mend(table)

@@ -1,0 +1,262 @@
+"""A damaged table holds what needs it and nothing else; a disk that takes nothing more holds everything, said once."""
+
+import asyncio
+import os
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pytest
+from tests.integration.test_worker import Bench, Note, NoteParameters, NotesTable, Session, Types, notes
+
+from v6.core.worker_events import LakeWriteHeld, LakeWriteResumed, TableHeld
+from v6.data.delta import Lake, TableSpec, TableWriter
+from v6.data.ib_request import NewRequest, RequestStatus
+from v6.data.lake_repair import LakeRepair, examine_lake
+from v6.data.table import Table
+from v6.errors import DiskRefuses, LakeError, TableDamaged
+from v6.request_types.base import Fetched, Job, Part
+
+FULL = "the disk of the lake"
+
+
+class BarsTable(NotesTable):
+    spec: ClassVar[TableSpec] = replace(NotesTable.spec, name="bars")
+
+
+class Bar(Note):
+    name = "bar"
+    result_table = "bars"
+
+
+class TwoTables(Types):
+    """A catalogue whose types write to tables of their own."""
+
+    def check(self, new: NewRequest, /) -> NewRequest:
+        return replace(super().check(new), result_table=self.get(new.request_type).result_table)
+
+
+TABLES: dict[str, type[Table]] = {"notes": NotesTable, "bars": BarsTable}
+
+
+def both(path: Path) -> Bench:
+    return Bench(path, TwoTables(Note(), Bar()))
+
+
+def write(bench: Bench, table: type[Table], request_id: str) -> None:
+    writer = TableWriter(bench.lake, table.spec, app_id="worker", epoch=1)
+    now = datetime.now(UTC)
+    writer.append(notes([1]).with_columns(request_id=pl.lit(request_id), known_at=pl.lit(now)))
+
+
+def newest_commit(bench: Bench, table: str) -> Path:
+    return max((bench.path / "lake" / table / "_delta_log").glob("*.json"))
+
+
+def repair(bench: Bench) -> None:
+    for examination in list(examine_lake(bench.lake)):
+        if not examination.is_sound:
+            LakeRepair(bench.lake, datetime.now(UTC)).repair(examination)
+
+
+def holds(bench: Bench, kind: type[object]) -> list[Any]:
+    return [event for event in bench.seen if isinstance(event, kind)]
+
+
+async def ended(bench: Bench, request_id: str) -> None:
+    while await bench.status(request_id) is not RequestStatus.SUCCESS:
+        await bench.clock.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("v6.core.table_health.LOOK_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"commitInfo":'])
+async def test_a_damaged_table_is_seen_at_the_start_and_others_go_on(tmp_path: Path, content: bytes) -> None:
+    bench = both(tmp_path)
+    landed = await bench.insert(request_type="note")
+    await bench.queue.claim(1)
+    write(bench, NotesTable, landed)
+    newest_commit(bench, "notes").write_bytes(content)
+    waiting, bar = await bench.insert(request_type="note"), await bench.insert(request_type="bar")
+    async with bench.running(result_tables=TABLES):
+        await ended(bench, bar)
+        held = await bench.queue.get(waiting)
+        assert (held.status, held.attempt) == (RequestStatus.PENDING, 0)
+        assert await bench.status(landed) is RequestStatus.PROCESSING, "only its table knows whether it landed"
+        (event,) = holds(bench, TableHeld)
+        assert event.table == "notes"
+        assert str(newest_commit(bench, "notes")) in event.reason
+        assert "v6 doctor --tables" in event.reason
+        await asyncio.to_thread(repair, bench)
+        await ended(bench, waiting)
+        await ended(bench, landed)
+    assert sorted(bench.rows()["request_id"]) == sorted([landed, waiting])
+    assert holds(bench, TableHeld)[-1].reason is None
+    assert (await bench.queue.get(waiting)).attempt == 1
+
+
+async def test_a_table_that_is_damaged_later_holds_its_requests_and_spends_no_attempt(tmp_path: Path) -> None:
+    bench = both(tmp_path)
+    async with bench.running(result_tables=TABLES):
+        write(bench, NotesTable, "an earlier one")
+        newest_commit(bench, "notes").write_bytes(b'{"commitInfo":')
+        note, bar = await bench.insert(request_type="note"), await bench.insert(request_type="bar")
+        await ended(bench, bar)
+        await bench.until(lambda: bool(holds(bench, TableHeld)))
+        held = await bench.queue.get(note)
+        assert (held.status is not RequestStatus.FAILED, held.attempt) == (True, 0)
+        await asyncio.to_thread(repair, bench)
+        await ended(bench, note)
+    assert (await bench.queue.get(note)).attempt == 1
+    assert bench.rows()["request_id"].to_list().count(note) == 1
+
+
+@pytest.mark.parametrize("table", ["ib_requests", "lake_account"])
+async def test_without_the_queue_or_the_account_no_worker_begins(tmp_path: Path, table: str) -> None:
+    bench = both(tmp_path)
+    await bench.insert(request_type="bar")
+    await bench.drain(TABLES)
+    newest_commit(bench, table).write_bytes(b"")
+    with pytest.raises(TableDamaged, match=rf"{table} .* is empty: run `v6 doctor --tables`"):
+        await Bench(tmp_path, TwoTables(Note(), Bar()), Session()).drain(TABLES)
+
+
+def test_a_log_without_any_commit_is_damaged_and_not_new(tmp_path: Path) -> None:
+    bench = both(tmp_path)
+    write(bench, NotesTable, "x")
+    for path in (tmp_path / "lake" / "notes" / "_delta_log").glob("*.json"):
+        path.unlink()
+    with pytest.raises(TableDamaged, match=r"0000\.json is missing"):
+        bench.lake.check_table("notes")
+
+
+# A disk that takes nothing more
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a file system")
+    with mounted(tmp_path / "disk") as folder:
+        yield folder
+
+
+def fill(disk: Path) -> None:
+    free = shutil.disk_usage(disk).free
+    with (disk / "filler").open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, free)
+
+
+def read_only(disk: Path) -> None:
+    """Another view of the same files over the first one; a process that has files open there makes no difference."""
+    subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
+
+
+def half_written(disk: Path) -> list[Path]:
+    """What the storage library names until it is whole."""
+    return list(disk.rglob("*#*"))
+
+
+def make_room(disk: Path) -> None:
+    (disk / "filler").unlink()
+
+
+def read_write(disk: Path) -> None:
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "accept", "reason"),
+    [
+        (fill, make_room, "No space left on device"),
+        (read_only, read_write, "(Read-only file system|cannot be written)"),
+    ],
+    ids=["full", "read-only"],
+)
+async def test_a_disk_that_refuses_in_mid_append_is_said_once_and_the_worker_goes_on_by_itself(
+    disk: Path, refuse: Callable[[Path], None], accept: Callable[[Path], None], reason: str
+) -> None:
+    release = asyncio.Event()
+
+    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
+        await release.wait()
+        return Fetched(rows=notes(range(1000)))
+
+    note = Note(script)
+    bench = Bench(disk, Types(note))
+    request_id = await bench.insert()
+    async with bench.running():
+        await bench.claimed.get()
+        refuse(disk)
+        release.set()
+        await bench.until(lambda: any(event.table == "notes" for event in holds(bench, LakeWriteHeld)))
+        await bench.clock.sleep(1.0)  # several tries
+        accept(disk)
+        await ended(bench, request_id)
+    said = [event.message for event in holds(bench, LakeWriteHeld) if event.table == "notes"]
+    assert len(said) == 1
+    assert re.search(reason, said[0])
+    assert [event.table for event in holds(bench, LakeWriteResumed)].count("notes") == 1
+    assert bench.rows().height == 1000
+    assert note.runs == ["SPY"]
+    assert all(examination.is_sound for examination in examine_lake(bench.lake, deep=True))
+    assert not half_written(disk)
+
+
+async def test_an_insert_on_a_full_disk_fails_in_one_line_and_inserts_nothing(disk: Path) -> None:
+    bench = Bench(disk, Types(Note()))
+    await bench.insert()
+    fill(disk)
+    with pytest.raises(DiskRefuses, match="No space left on device: make room"):
+        await bench.insert()
+    make_room(disk)
+    assert bench.queue.requests().collect().height == 1
+
+
+async def test_a_read_only_lake_can_be_read_and_no_worker_begins_on_it(disk: Path) -> None:
+    bench = Bench(disk, Types(Note()))
+    request_id = await bench.insert()
+    await bench.drain()
+    read_only(disk)
+    assert (await bench.queue.get(request_id)).status is RequestStatus.SUCCESS
+    assert NotesTable(Lake(disk / "lake")).scan().collect().height == 1
+    with pytest.raises(LakeError, match="cannot be written"):
+        await bench.drain()
+    read_write(disk)
+
+
+async def test_a_limit_on_the_size_of_files_is_a_disk_that_refuses(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    await bench.insert()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(DiskRefuses, match="File too large"):
+            await bench.insert()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await bench.insert()
+    assert bench.queue.requests().collect().height == 2
