@@ -3,15 +3,17 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from tests.simulated_chains import chain_rows, stored
 
 from v6.clock import Clock
 from v6.core.derivation_processes import derivation_processes
@@ -19,17 +21,21 @@ from v6.core.lake_derivations import LakeDerivations
 from v6.core.unified_queue_worker import UnifiedQueueWorker
 from v6.data.delta import Lake
 from v6.data.derived_statistics import KEY, DerivedStatisticsTable
+from v6.data.futures_snapshots import FuturesSnapshotsTable
 from v6.data.ib_request import RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.market_bars import MarketBarsTable
+from v6.data.option_snapshots import OptionSnapshotsTable
+from v6.data.vol_surfaces import VolSurfacesTable
 from v6.derivations.derive import derive, derive_all
+from v6.derivations.vol_surface import VolSurface
 from v6.errors import DerivationLost
 from v6.events import EventBus
 from v6.request_types.base import Gateway
 from v6.request_types.catalogue import Catalogue, check_request
 from v6.simulator.history import HISTORY_FILE
 
-PATIENCE = 60.0  # seconds until a test that waits for ever fails
+PATIENCE = 240.0  # seconds until a test that waits for ever fails
 RANGE = {"start": "2018-09-03T00:00:00Z", "end": "2018-10-01T00:00:00Z"}
 CONTENT = [*KEY, "timestamp", "value", "n_observations", "quality"]
 
@@ -100,10 +106,9 @@ def worker(lake: Lake, name: str = "worker", **more: Any) -> UnifiedQueueWorker:
         catalogue=Catalogue.load(),
         lake=lake,
         clock=Clock(),
-        events=EventBus(),
         worker_name=name,
         poll_seconds=0.02,
-        **{"derivation_executor": lambda: ThreadPoolExecutor(1), **more},
+        **{"events": EventBus(), "derivation_executor": lambda: ThreadPoolExecutor(1), **more},
     )
 
 
@@ -256,3 +261,145 @@ async def test_a_wide_frame_has_a_column_a_statistic(lake: Lake) -> None:
     assert only.columns == ["symbol", "date", "beta_252s", "beta_60s"]
     assert only.height == 1
     assert DerivedStatisticsTable(Lake(Path(lake.url) / "empty")).wide().collect().is_empty()
+
+
+# Chains and futures
+
+
+CHAIN_DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20), date(2026, 11, 23)]
+
+
+@pytest.fixture(scope="module")
+def chains() -> list[pl.DataFrame]:
+    """Two collections a day: one of the morning, and of the afternoon's second a third only."""
+    found = []
+    for day in CHAIN_DAYS:
+        morning, afternoon = (datetime.combine(day, time(hour, 30), UTC) for hour in (15, 20))
+        whole = chain_rows("SPY", afternoon, dte=range(20, 39), cycle=f"{day} afternoon")
+        early = whole.with_columns(
+            pl.lit(morning).alias("timestamp"), pl.col("bid") + 1, cycle=pl.lit(f"{day} morning")
+        )
+        part = whole.filter(pl.col("strike") < pl.col("underlying_price") * 0.95)
+        broken_off = part.with_columns(pl.col("ask") * 2, cycle=pl.lit(f"{day} broken off"))
+        found.append(stored(early, morning))
+        found += [stored(whole, afternoon), stored(broken_off, afternoon + timedelta(minutes=1))]
+    return found
+
+
+@pytest.fixture
+def chain_lake(tmp_path: Path, chains: list[pl.DataFrame]) -> Lake:
+    found = Lake(tmp_path / "lake")
+    table = OptionSnapshotsTable(found)
+    for rows in chains:
+        table.append(rows.drop("model_price").with_columns(model_price=pl.lit(None, pl.Float64)))
+    return found
+
+
+async def test_a_days_chain_is_its_last_whole_collection_and_its_surface_is_stored(chain_lake: Lake) -> None:
+    queue = open_queue(chain_lake, "")
+    request_id = await ask(queue, "SPY", start="2026-11-18T00:00:00Z", end="2026-11-24T00:00:00Z")
+    async with running(worker(chain_lake)):
+        await finished(queue, request_id)
+    rows = DerivedStatisticsTable(chain_lake).current(symbol="SPY").collect()
+    assert rows["date"].unique().sort().to_list() == CHAIN_DAYS
+    month = rows.filter(statistic="iv_constant_maturity", tenor_days=30)
+    assert month["value"].null_count() == 0
+    assert {at.hour for at in rows["timestamp"]} == {20}
+    assert rows.filter(statistic="gamma_exposure_by_strike")["strike"].n_unique() > 50
+    null = rows.filter(pl.col("value").is_null())
+    assert null.filter(pl.col("quality") == "ok").is_empty()
+    reasons = set(rows.filter(statistic="iv_rank")["quality"])
+    assert reasons == {f"{count} of 252 sessions have a volatility" for count in (1, 2, 3, 4)}
+    surface = VolSurface.read(chain_lake, "SPY")
+    assert surface is not None
+    assert surface.day == CHAIN_DAYS[-1]
+    assert len(surface.slices) == VolSurfacesTable(chain_lake).current(start=CHAIN_DAYS[-1]).collect().height
+    await queue.close()
+
+
+def test_dates_derived_in_any_order_and_in_any_pieces_give_the_same_values(chain_lake: Lake) -> None:
+    whole = derive(chain_lake, "SPY", CHAIN_DAYS)
+    backwards = [derive(chain_lake, "SPY", [day]) for day in reversed(CHAIN_DAYS)]
+    pieces = pl.concat([one.statistics for one in backwards])
+    order = ["date", "statistic", "tenor_days", "window_days", "strike"]
+    assert pieces.sort(order).equals(whole.statistics.sort(order))
+    DerivedStatisticsTable(chain_lake).append(
+        whole.statistics.with_columns(request_id=pl.lit("r"), known_at=pl.lit(Clock().machine_now()))
+    )
+    again = derive(chain_lake, "SPY", CHAIN_DAYS[-1:]).statistics  # its year is now read where it is stored
+    assert again.sort(order).equals(backwards[0].statistics.sort(order))
+
+
+async def test_killed_half_way_and_run_again_gives_the_values_of_an_unbroken_run(
+    chain_lake: Lake, tmp_path: Path
+) -> None:
+    whole = derive(chain_lake, "SPY", CHAIN_DAYS).statistics.select(CONTENT).sort(KEY)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED, encoding="utf-8")
+    queue = open_queue(chain_lake, "")
+    request_id = await ask(queue, "SPY", start="2026-11-18T00:00:00Z", end="2026-11-24T00:00:00Z")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for kill_after in ("derive_statistics.planned", "derive_statistics.landed"):
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), chain_lake.url, kill_after, env=environment
+        )
+        assert await done.wait() == -signal.SIGKILL
+    async with running(worker(chain_lake)):
+        await finished(queue, request_id)
+    assert content(chain_lake).sort(KEY).equals(whole)
+    table = DerivedStatisticsTable(chain_lake)
+    assert table.scan().select(pl.len()).collect().item() == whole.height  # nothing was derived twice
+    await queue.close()
+
+
+# A worker that kills itself: when its first part is about to be derived, and when it has landed.
+KILLED = """
+import asyncio, os, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from v6.core.worker_events import ResultsAppended
+from v6.data.delta import Lake
+from v6.events import EventBus
+from v6.request_types import derive_statistics
+from tests.integration.test_derive_statistics import worker
+
+derive_statistics.PART_DAYS = 2
+lake, where = Lake(sys.argv[1]), sys.argv[2]
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(ThreadPoolExecutor):
+    def submit(self, work, *arguments, **more):
+        if where.endswith("planned") and work.__name__ == "derive":
+            die()
+        return super().submit(work, *arguments, **more)
+
+events = EventBus()
+if where.endswith("landed"):
+    events.subscribe(ResultsAppended, lambda event: die() if event.table == "derived_statistics" else None)
+asyncio.run(worker(lake, derivation_executor=lambda: Dying(1), events=events).run())
+"""
+
+
+def test_futures_are_compared_with_the_index_that_they_follow(lake: Lake) -> None:
+    day = date(2018, 9, 20)
+    at = datetime(2018, 9, 20, 19, 59, tzinfo=UTC)
+    row = {
+        "timestamp": at, "symbol": "ES", "con_id": 5, "expiry": date(2018, 12, 21), "date": day, "bid": 2931.0,
+        "ask": 2931.5, "is_front_month": True, "change_1h": 0.001, "cycle": "c", "market_data_type_requested": "live",
+        "request_id": "r", "known_at": at,
+    }  # fmt: skip
+    FuturesSnapshotsTable(lake).append(pl.DataFrame([row]))
+    rows = derive(lake, "ES", [day]).statistics
+    index = MarketBarsTable(lake).current(symbol="SPX").filter(date=day).collect()["close"].item()
+    basis = rows.filter(statistic="futures_basis_by_expiry").row(0, named=True)
+    assert basis["value"] == pytest.approx(2931.25 - index)
+    assert rows.filter(statistic="futures_change_1h")["value"].to_list() == [0.001]
+
+
+def test_ranks_of_a_volatility_index_are_those_of_its_closes(lake: Lake) -> None:
+    rows = derive(lake, "VIX", [date(2017, 11, 3), date(2018, 2, 5)]).statistics.filter(statistic="iv_rank")
+    assert rows.select("date", "value", "quality").rows() == [
+        (date(2017, 11, 3), 0.0, "ok"),
+        (date(2018, 2, 5), 100.0, "ok"),
+    ]

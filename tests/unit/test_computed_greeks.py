@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from v6.derivations.expiry_time import years_to
 from v6.request_types.base import Contract, Greeks, MarketDataType, Quote
-from v6.request_types.computed_greeks import RATE, computed_greeks, needs_greeks, years_to
+from v6.request_types.computed_greeks import RATE, computed_greeks, needs_greeks
 from v6.request_types.option_rows import is_adjusted
 
 with warnings.catch_warnings():

@@ -12,6 +12,7 @@ import polars as pl
 
 from v6.data.delta import Lake
 from v6.data.derived_statistics import DERIVED_STATISTICS
+from v6.data.vol_surfaces import VOL_SURFACES
 from v6.derivations.derive import derivable_days, derive
 from v6.errors import DerivationLost
 
@@ -43,7 +44,7 @@ class LakeDerivations:
             DerivationLost: the process died.
         """
         derived = await self._run(derive, self._lake, symbol, days)
-        return {DERIVED_STATISTICS.name: derived.statistics}
+        return {DERIVED_STATISTICS.name: derived.statistics, VOL_SURFACES.name: derived.surfaces}
 
     def close(self) -> None:
         """Let the processes end; what they are at is given up."""

@@ -123,6 +123,7 @@ def tables() -> dict[str, type[Table]]:
     from v6.data.queue_controls import QueueControlsTable
     from v6.data.schedule_log import ScheduleLogTable
     from v6.data.scheduler_state import SchedulerStateTable
+    from v6.data.vol_surfaces import VolSurfacesTable
     from v6.data.worker_state import WorkerStateTable
 
     classes: tuple[type[Table], ...] = (
@@ -131,6 +132,7 @@ def tables() -> dict[str, type[Table]]:
         MarketBarsTable,
         PositionUpdatesTable,
         DerivedStatisticsTable,
+        VolSurfacesTable,
         WorkerStateTable,
         LakeAccount,
         ContractsTable,

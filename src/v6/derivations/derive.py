@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -18,20 +18,32 @@ from v6.data.delta import Lake
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.market_bars import MARKET_BARS
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
+from v6.derivations import implied_ranks
 from v6.derivations.bar_history import YEAR, BarHistory
-from v6.derivations.catalogue import FROM_BARS
+from v6.derivations.catalogue import FROM_BARS, FROM_FUTURES, FROM_OPTIONS, FROM_SURFACE
+from v6.derivations.chain import Chain
+from v6.derivations.constant_maturity import at_tenor, money
 from v6.derivations.daily_bars import DAILY, daily_bars
+from v6.derivations.futures_curve import INDEX_OF, FuturesCurve
+from v6.derivations.implied_ranks import VolatilityYear
 from v6.derivations.market_beta import MARKET
+from v6.derivations.realised_volatility import close_to_close
+from v6.derivations.statistic import Inputs, Statistic
+from v6.derivations.stored_chain import stored_chain
 from v6.derivations.values_frame import Row, frame_of, rows_of
+from v6.derivations.variance_index import index_of
+from v6.derivations.vol_surface import fit_surface, surface_frame
+from v6.derivations.volatility_year import TENOR, VOLATILITY_INDICES, VolatilityHistory, index_year
 
 HISTORY = timedelta(days=400)  # calendar days that hold 253 sessions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Derived:
-    """Rows of ``derived_statistics`` without what the worker stamps."""
+    """Rows of ``derived_statistics`` and ``vol_surfaces`` without what the worker stamps."""
 
     statistics: pl.DataFrame
+    surfaces: pl.DataFrame
 
 
 def derivable_days(lake: Lake, symbol: str, first: date | None = None, last: date | None = None) -> list[date]:
@@ -45,8 +57,7 @@ def derivable_days(lake: Lake, symbol: str, first: date | None = None, last: dat
 
 def derive(lake: Lake, symbol: str, days: Sequence[date]) -> Derived:
     """Everything that can be derived of a symbol on these dates. Raises LakeError."""
-    rows = list(_bar_rows(lake, symbol, days))
-    return Derived(statistics=frame_of(rows))
+    return _Derivation(lake, symbol, days).run()
 
 
 def derive_all(
@@ -58,17 +69,91 @@ def derive_all(
         yield symbol, future.result()
 
 
-def _bar_rows(lake: Lake, symbol: str, days: Sequence[date]) -> Iterator[Row]:
-    bars = daily_bars(lake, symbol, min(days) - HISTORY, max(days))
+class _Derivation:
+    """One symbol's dates. Dates are gone through in order; each is a pure function of its rows and its history."""
+
+    def __init__(self, lake: Lake, symbol: str, days: Sequence[date]) -> None:
+        self._lake = lake
+        self._symbol = symbol
+        self._days = sorted(days)
+        first, last = self._days[0], self._days[-1]
+        self._bars = daily_bars(lake, symbol, first - HISTORY, last).sort("date")
+        self._sessions: list[date] = self._bars["date"].to_list()
+        self._history = _with_market(lake, symbol, self._bars, first - HISTORY, last)
+        self._volatilities = VolatilityHistory(lake, symbol, first, last)
+        self._index_closes = _index_closes(lake, symbol, first, last)
+        self._rows: list[Row] = []
+        self._surfaces: list[pl.DataFrame] = []
+
+    def run(self) -> Derived:
+        for day in self._days:
+            self._from_bars(day)
+            self._from_options(day)
+            self._from_futures(day)
+        surfaces = pl.concat(self._surfaces) if self._surfaces else pl.DataFrame()
+        return Derived(statistics=frame_of(self._rows), surfaces=surfaces)
+
+    def _add(self, statistics: Sequence[Statistic[Inputs]], inputs: Inputs, day: date, at: datetime) -> None:
+        self._rows += rows_of(statistics, inputs, symbol=self._symbol, day=day, at=at)
+
+    def _from_bars(self, day: date) -> None:
+        if self._history is None or day not in self._sessions:
+            return
+        position = self._sessions.index(day)
+        at = self._bars["timestamp"][position]
+        self._add(FROM_BARS, self._history.upto(position, sessions=YEAR + 1), day, at)
+        if self._symbol in VOLATILITY_INDICES:
+            closes = dict(zip(self._sessions, self._history.close.tolist(), strict=True))
+            self._add(implied_ranks.RANKS, VolatilityYear(iv=index_year(closes, day)), day, at)
+
+    def _from_options(self, day: date) -> None:
+        chain = stored_chain(self._lake, self._symbol, day)
+        if chain is None:
+            return
+        self._add(FROM_OPTIONS, chain, day, chain.at)
+        surface = fit_surface(chain)
+        self._surfaces.append(surface_frame(surface, symbol=self._symbol, day=day))
+        self._add(FROM_SURFACE, surface, day, chain.at)
+        self._add(implied_ranks.STATISTICS, self._volatility_year(chain, day), day, chain.at)
+
+    def _volatility_year(self, chain: Chain, day: date) -> VolatilityYear:
+        found = at_tenor(chain.with_smile, TENOR, money)
+        self._volatilities.note(day, found.iv)
+        return VolatilityYear(
+            iv=self._volatilities.year(day, self._sessions),
+            index=at_tenor(chain.expiries, TENOR, index_of).iv,
+            realised=self._realised(day),
+            why_not=found.quality if found.iv is None else "",
+        )
+
+    def _realised(self, day: date) -> float | None:
+        """Close-to-close volatility of 20 sessions; None where it cannot be computed."""
+        if self._history is None or day not in self._sessions:
+            return None
+        history = self._history.upto(self._sessions.index(day), sessions=YEAR + 1)
+        values = {value.window_days: value.value for value in close_to_close(history)}
+        return values[implied_ranks.REALISED_SESSIONS]
+
+    def _from_futures(self, day: date) -> None:
+        rows = self._lake.scan(FUTURES_SNAPSHOTS).filter(pl.col("date") == day, pl.col("symbol") == self._symbol)
+        index_close = self._index_closes.get(day)
+        curve = FuturesCurve.of(rows.collect(), day=day, symbol=self._symbol, index_close=index_close)
+        if curve is not None:
+            self._add(FROM_FUTURES, curve, day, curve.at)
+
+
+def _with_market(lake: Lake, symbol: str, bars: pl.DataFrame, first: date, last: date) -> BarHistory | None:
     if bars.is_empty():
-        return
-    market = bars if symbol == MARKET else daily_bars(lake, MARKET, min(days) - HISTORY, max(days))
-    history = BarHistory.of(bars, market=None if market.is_empty() else market)
-    instants = dict(bars.select("date", "timestamp").iter_rows())
-    for position, day in enumerate(bars.sort("date")["date"].to_list()):
-        if day in days:
-            part = history.upto(position, sessions=YEAR + 1)
-            yield from rows_of(FROM_BARS, part, symbol=symbol, day=day, at=instants[day])
+        return None
+    market = bars if symbol == MARKET else daily_bars(lake, MARKET, first, last)
+    return BarHistory.of(bars, market=None if market.is_empty() else market)
+
+
+def _index_closes(lake: Lake, symbol: str, first: date, last: date) -> dict[date, float]:
+    """The closes of the index that a future follows; none for anything else."""
+    index = INDEX_OF.get(symbol)
+    bars = pl.DataFrame() if index is None else daily_bars(lake, index, first, last)
+    return {} if bars.is_empty() else dict(bars.select("date", "close").iter_rows())
 
 
 def _bar_days(lake: Lake, symbol: str, first: date | None, last: date | None) -> list[date]:

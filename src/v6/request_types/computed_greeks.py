@@ -11,21 +11,17 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, time
-from zoneinfo import ZoneInfo
+from datetime import date
 
-from pyvolr import bs
+import numpy as np
 
+from v6.derivations.black_scholes import Terms, greeks, implied_volatilities
+from v6.derivations.expiry_time import years_to
 from v6.request_types.base import Greeks, Quote
 
 SOURCE = "pyvolr mid"  # what greeks_source says
 RATE = 0.04  # per year, continuously compounded; of little weight for options of weeks
 PARITY_STRIKES = 5
-NEW_YORK = ZoneInfo("America/New_York")
-CLOSE = time(16)
-YEAR_SECONDS = 365 * 86400.0
-LEAST_YEARS = 60 / YEAR_SECONDS
-VOLATILITY_RANGE = (0.001, 10.0)
 
 
 def needs_greeks(quote: Quote) -> bool:
@@ -46,12 +42,6 @@ def computed_greeks(quotes: Sequence[Quote], spot: float | None, *, on_future: b
         if greeks is not None:
             found[quote.contract.con_id] = greeks
     return found
-
-
-def years_to(expiry: date, now: datetime) -> float:
-    """Calendar years to 16:00 New York on the last trading day, a minute at the least."""
-    seconds = (datetime.combine(expiry, CLOSE, NEW_YORK) - now).total_seconds()
-    return max(LEAST_YEARS, seconds / YEAR_SECONDS)
 
 
 def _forwards(quotes: Iterable[Quote], spot: float) -> dict[date, float]:
@@ -82,20 +72,26 @@ def _near(
 
 def _greeks(quote: Quote, spot: float, forward: float | None) -> Greeks | None:
     contract, mid = quote.contract, quote.mid
-    if mid is None or mid <= 0 or contract.strike is None or contract.expiry is None or not forward or forward <= 0:
+    if mid is None or contract.strike is None or contract.expiry is None or not forward or forward <= 0:
         return None
-    years, flag = years_to(contract.expiry, quote.finished_at), contract.right.lower()
-    carry = RATE - math.log(forward / spot) / years
-    market = (spot, contract.strike, years, RATE)
-    iv = float(bs.implied_vol(mid, flag, *market, q=carry, on_error="ignore"))
-    if not VOLATILITY_RANGE[0] <= iv <= VOLATILITY_RANGE[1]:  # below intrinsic value, or a price that tells nothing
+    years = years_to(contract.expiry, quote.finished_at)
+    terms = Terms(
+        flags=np.array([contract.right.lower()]),
+        spot=np.array([spot]),
+        strike=np.array([contract.strike]),
+        years=np.array([years]),
+        rate=np.array([RATE]),
+        carry=np.array([RATE - math.log(forward / spot) / years]),
+    )
+    iv = implied_volatilities(np.array([mid]), terms).iv
+    if not np.isfinite(iv[0]):  # below intrinsic value, or a price that tells nothing
         return None
-    values = bs.greeks(flag, *market, sigma=iv, q=carry)
+    values = greeks(terms, iv)
     return Greeks(
-        iv=iv,
-        delta=float(values["delta"]),
-        gamma=float(values["gamma"]),
-        vega=float(values["vega"]) / 100,
-        theta=float(values["theta"]) / 365,
+        iv=float(iv[0]),
+        delta=float(values.delta[0]),
+        gamma=float(values.gamma[0]),
+        vega=float(values.vega[0]),
+        theta=float(values.theta[0]),
         underlying_price=spot,
     )

@@ -1,0 +1,131 @@
+"""The forward price and the rate of an expiry by put-call parity, C - P = D (F - K), at the strikes near the money."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from v6.derivations.chain import ExpiryQuotes
+
+DEFAULT_RATE = 0.04
+NEAR_MONEY = 0.12  # of spot: further away the early exercise of American options tells in the parity
+LEAST_PAIRS = 6  # to tell the rate
+NEAREST_PAIRS = 9  # to tell the forward
+SOONEST_YEARS = 6.5 / 365  # from here on the slope can tell a rate
+RATE_RANGE = (-0.05, 0.25)
+OUTLIER = 4.0  # robust standard deviations
+REJECTIONS = 4
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forward:
+    """``ratio`` is forward / spot and ``discount`` the price of 1 at the expiry; ``rate`` is None when parity does not
+    tell it and ``discount`` is by ``used_rate``, the usual one."""
+
+    ratio: float
+    discount: float
+    used_rate: float
+    rate: float | None
+    rate_note: str
+    pairs: int
+    obstacle: str = ""
+
+    def carry(self, years: float) -> float:
+        """The underlying's continuous yield: dividends less what lending it costs."""
+        return self.used_rate - math.log(self.ratio) / years
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pairs:
+    """Strikes with both mids, over spot: moneyness x = K / S, difference y = (C - P) / S, and the error of y."""
+
+    x: Floats
+    y: Floats
+    error: Floats
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> _Pairs:
+        return _Pairs(x=self.x[keep], y=self.y[keep], error=self.error[keep])
+
+    def nearest(self, count: int) -> _Pairs:
+        """Those nearest to the money, by the size of C - P; of equal ones the lower strikes."""
+        order = np.argsort(np.abs(self.y), kind="stable")[:count]
+        return _Pairs(x=self.x[order], y=self.y[order], error=self.error[order])
+
+
+def fit_forward(quotes: ExpiryQuotes, *, usual_rate: float | None) -> Forward:
+    """The forward and the rate of one expiry.
+
+    The rate is the slope of C - P on K by weighted least squares, outliers rejected; where the expiry is too near, has
+    too few pairs, or the slope gives no sensible rate, the usual rate is used. The forward is the median of
+    K + (C - P) / D over the nine pairs nearest the money. Each pair counts with its own underlying price.
+    """
+    pairs = _pairs(quotes)
+    usual = DEFAULT_RATE if usual_rate is None else usual_rate
+    if not len(pairs.x):
+        discount = math.exp(-usual * quotes.years)
+        text = "no strike has a call and a put that can be used"
+        return Forward(ratio=1.0, discount=discount, used_rate=usual, rate=None, rate_note=text, pairs=0, obstacle=text)
+    near = pairs.where(np.abs(pairs.x - 1) <= NEAR_MONEY)
+    rate, note = _rate(near if len(near.x) >= LEAST_PAIRS else pairs, quotes.years)
+    used = usual if rate is None else rate
+    discount = math.exp(-used * quotes.years)
+    nearest = pairs.nearest(NEAREST_PAIRS)
+    ratio = float(np.median(nearest.x + nearest.y / discount))
+    return Forward(
+        ratio=ratio, discount=discount, used_rate=used, rate=rate, rate_note=note, pairs=len(pairs.x),
+        obstacle="" if ratio > 0 else "parity gives no forward",
+    )  # fmt: skip
+
+
+def _pairs(quotes: ExpiryQuotes) -> _Pairs:
+    calls, puts = quotes.calls, quotes.puts
+    spot = (_known(calls.underlying_price, quotes.spot) + _known(puts.underlying_price, quotes.spot)) / 2
+    both = calls.is_usable & puts.is_usable & np.isfinite(spot)
+    spread = (calls.ask - calls.bid + puts.ask - puts.bid) / 2 + 0.01
+    return _Pairs(
+        x=(quotes.strikes / spot)[both],
+        y=((calls.mid - puts.mid) / spot)[both],
+        error=(spread / spot)[both],
+    )
+
+
+def _known(prices: Floats, otherwise: float) -> Floats:
+    return np.where(np.isfinite(prices) & (prices > 0), prices, otherwise)
+
+
+def _rate(pairs: _Pairs, years: float) -> tuple[float | None, str]:
+    """The rate by the slope, or None and why."""
+    if years < SOONEST_YEARS:
+        return None, "it expires within a week: the slope tells no rate"
+    if len(pairs.x) < LEAST_PAIRS:
+        return None, f"{len(pairs.x)} pairs of calls and puts, fewer than {LEAST_PAIRS}"
+    slope = _robust_slope(pairs)
+    rate = math.nan if slope >= 0 else -math.log(-slope) / years
+    if not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:
+        return None, "parity gives a rate outside of -5 % to 25 %"
+    return rate, ""
+
+
+def _robust_slope(pairs: _Pairs) -> float:
+    slope, intercept = _weighted_line(pairs)
+    for _ in range(REJECTIONS):
+        residuals = np.abs(pairs.y - intercept - slope * pairs.x)
+        limit = max(OUTLIER * 1.4826 * float(np.median(residuals)), 1e-9)
+        keep = residuals <= limit
+        if keep.all() or keep.sum() < LEAST_PAIRS:
+            break
+        pairs = pairs.where(keep)
+        slope, intercept = _weighted_line(pairs)
+    return slope
+
+
+def _weighted_line(pairs: _Pairs) -> tuple[float, float]:
+    slope, intercept = np.polyfit(pairs.x, pairs.y, 1, w=1 / pairs.error)
+    return float(slope), float(intercept)

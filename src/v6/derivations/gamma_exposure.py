@@ -1,0 +1,127 @@
+"""What those who are long every call and short every put have to trade when the underlying moves 1 %."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from v6.derivations.black_scholes import Terms, greeks
+from v6.derivations.chain import Chain, ExpiryQuotes, Floats
+from v6.derivations.smile import BANDWIDTH, local_fit
+from v6.derivations.statistic import OK, Statistic, Value
+
+SPOTS = np.linspace(0.8, 1.2, 81)  # of the spot, where a crossing is looked for
+USUAL_MULTIPLIER = 100.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Held:
+    """Strikes with open interest of one expiry: net contracts (calls less puts) times multiplier, and volatility."""
+
+    quotes: ExpiryQuotes
+    strikes: Floats
+    units: Floats
+    iv: Floats
+
+    def exposure(self, spot: float) -> Floats:
+        """Γ S² / 100 by strike, in currency for 1 %, if the underlying were at ``spot`` and volatilities stayed."""
+        count = len(self.strikes)
+        quotes = self.quotes
+        terms = Terms(
+            flags=np.full(count, "c"),
+            spot=np.full(count, spot),
+            strike=self.strikes,
+            years=np.full(count, quotes.years),
+            rate=np.full(count, quotes.forward.used_rate),
+            carry=np.full(count, quotes.forward.carry(quotes.years)),
+        )
+        exposure: Floats = self.units * greeks(terms, self.iv).gamma * spot * spot / 100
+        return exposure
+
+
+def _held(chain: Chain) -> list[_Held]:
+    return [held for quotes in chain.with_smile if len((held := _held_of(quotes)).strikes)]
+
+
+def _held_of(quotes: ExpiryQuotes) -> _Held:
+    calls, puts = quotes.calls, quotes.puts
+    multiplier = np.where(np.isfinite(calls.multiplier), calls.multiplier, puts.multiplier)
+    multiplier = np.where(np.isfinite(multiplier), multiplier, USUAL_MULTIPLIER)
+    units = (np.nan_to_num(calls.open_interest) - np.nan_to_num(puts.open_interest)) * multiplier
+    there = (np.nan_to_num(calls.open_interest) + np.nan_to_num(puts.open_interest)) > 0
+    smile = quotes.smile
+    k = np.log(quotes.strikes[there] / (quotes.forward.ratio * quotes.spot))
+    within = np.clip(k, smile.k[0], smile.k[-1])
+    iv = local_fit(smile.k, smile.iv, smile.error, within, BANDWIDTH * smile.deviation)
+    return _Held(quotes=quotes, strikes=quotes.strikes[there], units=units[there], iv=np.maximum(iv, 0.01))
+
+
+def gamma_exposure_by_strike(chain: Chain) -> Iterator[Value]:
+    """Gamma exposure at each strike over all expiries, in currency for a move of 1 %, calls counted + and puts -.
+
+    Formula: Σ over expiries of (OI_call - OI_put) · multiplier · Γ(K, σ) · S² / 100; σ by the smile at the strike,
+    beyond the quotes that of the outermost one; Γ of Black-Scholes-Merton on the implied forward.
+    Source: the usual convention of dealers long calls and short puts.
+    Ties: none arise.
+    Null: never: strikes without open interest, and expiries without a smile or within a day, are left out.
+    """
+    spot, total, counts = chain.spot, dict[float, float](), dict[float, int]()
+    for held in _held(chain):
+        for strike, value in zip(held.strikes.tolist(), held.exposure(spot).tolist(), strict=True):
+            total[strike] = total.get(strike, 0.0) + value
+            counts[strike] = counts.get(strike, 0) + 1
+    for strike, value in sorted(total.items()):
+        yield Value(value=value, observations=counts[strike], strike=strike)
+
+
+def gamma_exposure(chain: Chain) -> Iterator[Value]:
+    """Gamma exposure of the whole chain, in currency for a move of 1 %.
+
+    Formula: Σ over strikes of gamma_exposure_by_strike.
+    Source: the usual convention of dealers long calls and short puts.
+    Ties: none arise.
+    Null: no expiry with a smile has open interest.
+    """
+    held = _held(chain)
+    count = sum(len(one.strikes) for one in held)
+    value = float(sum(one.exposure(chain.spot).sum() for one in held)) if held else None
+    yield Value(value=value, observations=count, quality=OK if held else "no expiry with a smile has open interest")
+
+
+def gamma_exposure_zero(chain: Chain) -> Iterator[Value]:
+    """The price of the underlying nearest to now at which the gamma exposure changes its sign, in currency.
+
+    Formula: the zero of Σ (OI_call - OI_put) · multiplier · Γ(S') · S'² / 100 over S' from 80 % to 120 % of spot in
+    steps of 0.5 %, each option keeping its volatility; linear between the steps.
+    Source: the usual convention of dealers long calls and short puts.
+    Ties: of equally near ones the lower.
+    Null: no expiry with a smile has open interest, or the sign does not change within the range.
+    """
+    held = _held(chain)
+    spots = SPOTS * chain.spot
+    if not held:
+        yield Value(value=None, observations=0, quality="no expiry with a smile has open interest")
+        return
+    totals = np.array([sum(one.exposure(spot).sum() for one in held) for spot in spots.tolist()])
+    zero = zero_nearest(spots, totals, chain.spot)
+    count = sum(len(one.strikes) for one in held)
+    quality = OK if zero is not None else "the sign does not change from 80 % to 120 % of spot"
+    yield Value(value=zero, observations=count, quality=quality)
+
+
+def zero_nearest(places: Floats, values: Floats, to: float) -> float | None:
+    """Where values, linear between ascending places, are zero, nearest to a place; None where they are nowhere."""
+    signs = np.sign(values)
+    changes = np.flatnonzero(signs[:-1] * signs[1:] < 0)
+    steps, rises = places[changes + 1] - places[changes], values[changes + 1] - values[changes]
+    zeros = np.sort(np.concatenate([places[signs == 0], places[changes] - values[changes] * steps / rises]))
+    return float(zeros[int(np.argmin(np.abs(zeros - to)))]) if len(zeros) else None
+
+
+STATISTICS = (
+    Statistic(name="gamma_exposure", unit="currency for 1 %", compute=gamma_exposure),
+    Statistic(name="gamma_exposure_by_strike", unit="currency for 1 %", compute=gamma_exposure_by_strike),
+    Statistic(name="gamma_exposure_zero", unit="currency", compute=gamma_exposure_zero),
+)

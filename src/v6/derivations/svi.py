@@ -1,0 +1,153 @@
+"""A smile as five numbers without butterfly arbitrage: SVI, w(k) = a + b (ρ (k - m) + sqrt((k - m)² + σ²)).
+
+k is ln(strike / forward), w the total variance (volatility² times years). Gatheral, A parsimonious arbitrage-free
+implied volatility parameterization (2004); Gatheral and Jacquier, Arbitrage-free SVI volatility surfaces, Quantitative
+Finance 14 (2014), called GJ below. A fit is free of butterfly arbitrage: where the free SVI would not be, the slice of
+an SSVI takes its place, whose bounds exclude it (GJ, theorem 4.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from v6.derivations.least_squares import least_squares
+
+STEEPEST_WING = 1.99  # b (1 + |ρ|) stays below 2: Lee's bound on the wings
+LEAST_ERROR = 5e-4  # of a volatility: no quote counts as much better known than that
+REACH = 4.0  # standard deviations from the money within which quotes are fitted
+PENALTY = 100.0  # of a density below zero, in standard errors
+MARGIN = 0.005  # the density stays above zero by so much while fitting
+BISECTIONS = 12
+FREE = 1e-3  # a density above it on the steps looked at is above zero between them
+MOST_TILT = 0.995
+LEAST_SIGMA = math.log(1e-3)
+STEPS_AROUND = np.concatenate([np.linspace(-20, 20, 1601), np.geomspace(20, 2000, 200), -np.geomspace(20, 2000, 200)])
+LOOKED_AT = np.concatenate([np.linspace(-8, 8, 65), np.geomspace(9, 200, 12), -np.geomspace(9, 200, 12)])
+
+Floats = npt.NDArray[np.float64]
+
+
+class SviKind(StrEnum):
+    """Which bounds kept butterfly arbitrage out."""
+
+    SVI = "svi"
+    SSVI = "ssvi"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Svi:
+    """The five parameters of one expiry."""
+
+    a: float
+    b: float
+    rho: float
+    m: float
+    sigma: float
+    kind: SviKind
+
+    def total_variance(self, k: Floats) -> Floats:
+        """w at these log-moneynesses."""
+        x = k - self.m
+        return self.a + self.b * (self.rho * x + np.sqrt(x * x + self.sigma * self.sigma))
+
+    def density(self, k: Floats) -> Floats:
+        """Durrleman's g: butterfly arbitrage is where it is below zero (GJ, lemma 2.2)."""
+        x = k - self.m
+        root = np.sqrt(x * x + self.sigma * self.sigma)
+        w = self.a + self.b * (self.rho * x + root)
+        first, second = self.b * (self.rho + x / root), self.b * self.sigma**2 / root**3
+        lead = (1 - k * first / (2 * w)) ** 2
+        return lead - first * first / 4 * (1 / w + 0.25) + second / 2
+
+    def least_density(self) -> float:
+        """The least of g over a range beyond which only the wings' slopes count."""
+        deviation = math.sqrt(max(float(self.total_variance(np.zeros(1))[0]), 1e-12))
+        around_bend, around_money = self.m + self.sigma * STEPS_AROUND, deviation * STEPS_AROUND
+        return float(np.min(self.density(np.concatenate([around_bend, around_money]))))
+
+
+def fit_svi(k: Floats, iv: Floats, error: Floats, years: float) -> Svi:
+    """The SVI nearest to these volatilities (at least five) in units of their errors; free of butterfly arbitrage."""
+    z = np.abs(k) / (float(np.interp(0.0, k, iv)) * math.sqrt(years))
+    kept = z <= max(REACH, float(np.sort(z)[4]))
+    k, iv, error, z = k[kept], iv[kept], error[kept], z[kept]
+    target = iv * iv * years
+    scale = 2 * iv * years * np.hypot(error, LEAST_ERROR) * (1 + z * z / 4)  # the money counts more than the wings
+    slice_ = _fit_ssvi(k, target, scale)
+    start = _unbounded(slice_)
+    return _arbitrage_free(start, _fit_free(k, target, scale, start), slice_)
+
+
+def _arbitrage_free(start: Floats, found: Floats, otherwise: Svi) -> Svi:
+    """The free SVI, moved towards the slice that it began as until its density is nowhere below zero."""
+    if _free(found).least_density() >= FREE:
+        return _free(found)
+    if _free(start).least_density() < FREE:
+        return otherwise
+    low, high = 0.0, 1.0  # of the way from the slice
+    for _ in range(BISECTIONS):
+        share = (low + high) / 2
+        is_free = _free(start + share * (found - start)).least_density() >= FREE
+        low, high = (share, high) if is_free else (low, share)
+    return _free(start + low * (found - start))
+
+
+def _fit_ssvi(k: Floats, target: Floats, scale: Floats) -> Svi:
+    """A slice θ/2 (1 + ρφk + sqrt((φk + ρ)² + 1 - ρ²)); φ within the bounds of GJ, theorem 4.2."""
+    middle = float(np.interp(0.0, k, target))
+
+    def residuals(x: Floats) -> Floats:
+        return np.asarray((_ssvi(x).total_variance(k) - target) / scale)
+
+    starts = [np.array([math.log(middle), math.atanh(rho), 0.0]) for rho in (-0.6, 0.0)]
+    found = [least_squares(residuals, start) for start in starts]
+    return _ssvi(min(found, key=lambda x: float(np.sum(residuals(x) ** 2))))
+
+
+def _ssvi(x: Floats) -> Svi:
+    """From numbers without bounds: ln θ, artanh ρ, and φ's share of its bound."""
+    theta, rho = math.exp(min(float(x[0]), 50.0)), MOST_TILT * math.tanh(float(x[1]))
+    largest = min(4 / (theta * (1 + abs(rho))), 2 / math.sqrt(theta * (1 + abs(rho))))
+    phi = largest * 0.9999 * _share(float(x[2]))
+    root = math.sqrt(1 - rho * rho)
+    return Svi(a=theta * root * root / 2, b=theta * phi / 2, rho=rho, m=-rho / phi, sigma=root / phi, kind=SviKind.SSVI)
+
+
+def _fit_free(k: Floats, target: Floats, scale: Floats, start: Floats) -> Floats:
+    """All five parameters, from a slice, a density below zero costing what a bad fit does."""
+    deviation = math.sqrt(max(float(np.interp(0.0, k, target)), 1e-12))
+    grid = LOOKED_AT * deviation
+
+    def residuals(x: Floats) -> Floats:
+        svi = _free(x)
+        density = np.minimum(svi.density(grid) - MARGIN, 0.0)
+        return np.concatenate([(svi.total_variance(k) - target) / scale, PENALTY * math.sqrt(len(k)) * density])
+
+    return least_squares(residuals, start)
+
+
+def _free(x: Floats) -> Svi:
+    """From numbers without bounds: ln of the least variance, b's share of Lee's bound, artanh ρ, m, ln σ."""
+    rho, sigma = MOST_TILT * math.tanh(float(x[2])), math.exp(min(max(float(x[4]), LEAST_SIGMA), 5.0))
+    b = STEEPEST_WING / (1 + abs(rho)) * _share(float(x[1]))
+    least = math.exp(min(max(float(x[0]), -40.0), 5.0))
+    return Svi(
+        a=least - b * sigma * math.sqrt(1 - rho * rho), b=b, rho=rho, m=float(x[3]), sigma=sigma, kind=SviKind.SVI
+    )
+
+
+def _unbounded(svi: Svi) -> Floats:
+    """The numbers that ``_free`` makes nearly this SVI of."""
+    rho = min(max(svi.rho / MOST_TILT, -0.99), 0.99)
+    share = min(max(svi.b * (1 + abs(svi.rho)) / STEEPEST_WING, 1e-6), 0.999)
+    least = max(svi.a + svi.b * svi.sigma * math.sqrt(1 - svi.rho**2), 1e-12)
+    return np.array([math.log(least), math.log(share / (1 - share)), math.atanh(rho), svi.m, math.log(svi.sigma)])
+
+
+def _share(x: float) -> float:
+    return 1 / (1 + math.exp(-min(max(x, -40.0), 40.0)))

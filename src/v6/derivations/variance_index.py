@@ -1,0 +1,176 @@
+"""The model-free variance index: the published method of the VIX, on the chain of any underlying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from v6.derivations.black_scholes import Terms, prices
+from v6.derivations.chain import LEAST_YEARS, Chain, ExpiryQuotes, Side
+from v6.derivations.constant_maturity import TENORS, at_tenor
+from v6.derivations.statistic import Statistic, Value, joined
+
+ZERO_BIDS_END = 2  # so many zero bids in a row end a wing
+LEAST_BID, LEAST_ASK = 0.01, 0.02  # in currency
+ENOUGH_BELOW, ENOUGH_ABOVE = 3.0, 2.0  # standard deviations that strikes have to reach for the whole variance
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strip:
+    """The options that a variance is made of: strikes ascending, the price of each, and K0, the last at or below F."""
+
+    strikes: Floats
+    prices: Floats
+    money_strike: float
+    forward: float
+    years: float
+    discount: float
+
+    @property
+    def variance(self) -> float:
+        """Annual variance: 2/T Σ ΔK/K² Q(K)/D - (F/K0 - 1)²/T."""
+        steps = np.diff(self.strikes)
+        widths = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
+        total = float(np.sum(widths / self.strikes**2 * self.prices)) / self.discount
+        return (2 * total - (self.forward / self.money_strike - 1) ** 2) / self.years
+
+
+def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
+    """The strip of one expiry; None where its forward is not known or a wing has no option.
+
+    ``strict`` takes every mid as it is, also those of the least quotes.
+    """
+    if quotes.forward.obstacle or not quotes.spot > 0:
+        return None
+    forward = _forward(quotes)
+    both = quotes.calls.is_usable & quotes.puts.is_usable & (quotes.strikes <= forward)
+    if not both.any():
+        return None
+    middle = int(np.flatnonzero(both)[-1])
+    puts = list(_wing(quotes, quotes.puts, range(middle - 1, -1, -1), strict))
+    calls = list(_wing(quotes, quotes.calls, range(middle + 1, len(quotes.strikes)), strict))
+    if not puts or not calls:
+        return None
+    at_middle = (middle, float(quotes.puts.mid[middle] + quotes.calls.mid[middle]) / 2)
+    options = [*reversed(puts), at_middle, *calls]
+    return Strip(
+        strikes=quotes.strikes[[place for place, _ in options]],
+        prices=np.array([price for _, price in options]),
+        money_strike=float(quotes.strikes[middle]),
+        forward=forward,
+        years=quotes.years,
+        discount=quotes.forward.discount,
+    )
+
+
+def _forward(quotes: ExpiryQuotes) -> float:
+    """K + (C - P) / D at the strike with the smallest |C - P|; of equal ones the lowest."""
+    difference = quotes.calls.mid - quotes.puts.mid
+    place = int(np.nanargmin(np.abs(difference)))
+    return float(quotes.strikes[place] + difference[place] / quotes.forward.discount)
+
+
+def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> Iterator[tuple[int, float]]:
+    """Place and price of a wing's options from the money outwards, up to two zero bids in a row."""
+    zeros = 0
+    for place in outwards:
+        zeros = zeros + 1 if side.has_no_bid[place] else 0
+        if zeros == ZERO_BIDS_END:
+            return
+        if side.is_usable[place] and (strict or not _is_least(side, place)):
+            yield place, float(side.mid[place])
+        elif not zeros and not quotes.obstacle:
+            yield place, _priced(quotes, side, place)
+
+
+def _is_least(side: Side, place: int) -> bool:
+    """Whether a quote is the least there can be: a cent bid and two asked tell only what it is worth at most."""
+    return bool(side.bid[place] <= LEAST_BID and side.ask[place] <= LEAST_ASK)
+
+
+def _priced(quotes: ExpiryQuotes, side: Side, place: int) -> float:
+    """The price that the smile gives an option whose quote is missing or crossed."""
+    strike = float(quotes.strikes[place])
+    forward = quotes.forward.ratio * quotes.spot
+    terms = Terms(
+        flags=np.array(["c" if side is quotes.calls else "p"]),
+        spot=np.array([quotes.spot]),
+        strike=np.array([strike]),
+        years=np.array([quotes.years]),
+        rate=np.array([quotes.forward.used_rate]),
+        carry=np.array([quotes.forward.carry(quotes.years)]),
+    )
+    iv = quotes.smile.nearest(math.log(strike / forward))
+    return float(prices(terms, np.array([iv]))[0])
+
+
+def index_of(quotes: ExpiryQuotes) -> float | None:
+    """The root of one expiry's annual variance; None without a strip, or where the variance is not above zero."""
+    strip = strip_of(quotes)
+    return math.sqrt(strip.variance) if strip is not None and strip.variance > 0 else None
+
+
+def published_index_of(quotes: ExpiryQuotes) -> float | None:
+    """As ``index_of`` with every mid as it is quoted."""
+    strip = strip_of(quotes, strict=True)
+    return math.sqrt(strip.variance) if strip is not None and strip.variance > 0 else None
+
+
+def variance_index(chain: Chain) -> Iterator[Value]:
+    """Expected volatility at 7, 30, 60 and 90 days by the method of the VIX: 0.2 where the VIX says 20.
+
+    Formula: per expiry σ² = 2/T Σ ΔK/K² e^{RT} Q(K) - (F/K0 - 1)²/T over the options out of the money, Q their mids, at
+    K0 the mean of both; F = K + e^{RT} (C - P) at the strike with the smallest |C - P|, K0 the last strike at or below
+    F that has both mids; ΔK half the distance between the neighbours, at the ends to the only one; a wing ends at two
+    zero bids in a row, single ones are left out. Between the expiries around the tenor T σ² is interpolated linearly in
+    time, as the VIX does between its near and next term. R is the implied rate. Three kinds of options count with the
+    price that the smile of their neighbours gives them: those whose quote is missing, those whose quote is crossed
+    (quality counts both), and those quoted at the least there can be, 0.01 to 0.02, whose mids add up to a volatility
+    that is not there when it is low; variance_index_published takes those mids as they are.
+    Source: Cboe, Volatility Index Methodology: Cboe Volatility Index (the VIX takes expiries of 23 to 37 days; here it
+    is the nearest on each side of the tenor).
+    Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
+    Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
+    """
+    return _over_tenors(chain, index_of)
+
+
+def variance_index_published(chain: Chain) -> Iterator[Value]:
+    """Expected volatility at 7, 30, 60 and 90 days by the method of the VIX to the letter, for comparing with the VIX.
+
+    Formula: as variance_index, with the mid of every option that has a bid, however small.
+    Source: Cboe, Volatility Index Methodology: Cboe Volatility Index.
+    Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
+    Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
+    """
+    return _over_tenors(chain, published_index_of)
+
+
+def _over_tenors(chain: Chain, formula: Callable[[ExpiryQuotes], float | None]) -> Iterator[Value]:
+    candidates = [quotes for quotes in chain.expiries if quotes.years >= LEAST_YEARS]
+    for days in TENORS:
+        found = at_tenor(candidates, days, formula)
+        quality = joined(found.quality, *dict.fromkeys(reach_doubt(quotes) for quotes in found.expiries))
+        yield Value(value=found.iv, observations=found.observations, quality=quality, tenor_days=days)
+
+
+def reach_doubt(quotes: ExpiryQuotes) -> str:
+    """That an expiry's strikes end so near to the money that variance beyond them is left out; empty where not."""
+    strip = strip_of(quotes)
+    if strip is None or quotes.obstacle:
+        return ""
+    ends = np.log(strip.strikes[[0, -1]] / strip.forward) / quotes.smile.deviation
+    if -ends[0] >= ENOUGH_BELOW and ends[1] >= ENOUGH_ABOVE:
+        return ""
+    return f"strikes of {quotes.days} days end at {ends[0]:.1f} and {ends[1]:+.1f} standard deviations"
+
+
+STATISTICS = (
+    Statistic(name="variance_index", unit="1/year", compute=variance_index),
+    Statistic(name="variance_index_published", unit="1/year", compute=variance_index_published),
+)

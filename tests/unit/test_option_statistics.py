@@ -1,0 +1,225 @@
+"""Statistics from chains: of a known surface that the simulator priced, clean and spoiled, and by hand."""
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from tests.simulated_chains import KnownSurface, chain_rows, discretised_index, index_at, spoiled
+
+from v6.derivations import constant_maturity as cm
+from v6.derivations import positioning, put_call_parity
+from v6.derivations import risk_reversals as rr
+from v6.derivations.catalogue import FROM_OPTIONS
+from v6.derivations.chain import Chain
+from v6.derivations.gamma_exposure import gamma_exposure, gamma_exposure_by_strike, gamma_exposure_zero, zero_nearest
+from v6.derivations.statistic import OK, Value
+from v6.derivations.variance_index import index_of, published_index_of, variance_index
+
+BASIS_POINT = 1e-4
+NOW = datetime(2026, 11, 24, 20, 50, tzinfo=UTC)
+CALM = datetime(2025, 11, 4, 18, 0, tzinfo=UTC)  # the session of the VIX's lowest close but one
+DAY = NOW.date()
+MARKETS = [("SPY", NOW), ("QQQ", CALM), ("IWM", NOW)]
+WITHIN = range(1, 130)
+
+
+@cache
+def rows(symbol: str, now: datetime) -> pl.DataFrame:
+    return chain_rows(symbol, now, dte=WITHIN)
+
+
+def chain(frame: pl.DataFrame) -> Chain:
+    return Chain.of(frame, day=frame["date"][0])
+
+
+def by_tenor(values: Iterable[Value]) -> dict[int | None, Value]:
+    return {value.tenor_days: value for value in values}
+
+
+def compare(found: Iterable[Value], expected: Callable[[float], float], tolerance: float, tenors: set[int]) -> None:
+    values = by_tenor(found)
+    for tenor in tenors:
+        value = values[tenor].value
+        assert value is not None, (tenor, values[tenor].quality)
+        assert abs(value - expected(tenor / 365)) < tolerance * BASIS_POINT, tenor
+
+
+def compare_all(made: Chain, frame: pl.DataFrame, known: KnownSurface, tolerance: float) -> None:
+    compare(cm.iv_constant_maturity(made), known.at_the_money, tolerance, {7, 30, 60, 90})
+
+    def tilt(delta: float) -> Callable[[float], float]:
+        return lambda years: known.at_delta(delta, years) - known.at_delta(-delta, years)
+
+    compare(rr.risk_reversal_25_delta(made), tilt(0.25), tolerance, {30, 60, 90})
+    compare(rr.risk_reversal_10_delta(made), tilt(0.10), tolerance, {30, 60})
+
+    def curve(years: float) -> float:
+        return (known.at_delta(0.25, years) + known.at_delta(-0.25, years)) / 2 - known.at_the_money(years)
+
+    compare(rr.butterfly_25_delta(made), curve, tolerance, {30, 60, 90})
+    index = by_tenor(variance_index(made))
+    for days in (30, 60, 90):
+        value = index[days].value
+        assert value is not None
+        assert abs(value - index_at(frame, known, days, "model_price")) < tolerance * BASIS_POINT, days
+
+
+@pytest.mark.parametrize(("symbol", "now"), MARKETS, ids=["SPY", "QQQ calm", "IWM"])
+def test_a_known_surface_comes_back_within_ten_basis_points(symbol: str, now: datetime) -> None:
+    frame = rows(symbol, now)
+    made, known = chain(frame), KnownSurface.of(frame)
+    compare_all(made, frame, known, 10)
+    for quotes in made.with_smile:
+        if quotes.days >= 2:
+            assert quotes.smile.at_the_money == pytest.approx(known.at_the_money(quotes.years), abs=10 * BASIS_POINT)
+    assert {value.quality for value in cm.iv_constant_maturity(made)} == {OK}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("symbol", "now"), MARKETS[::2], ids=["SPY", "IWM"])
+def test_with_a_tenth_missing_or_crossed_it_comes_back_within_fifty_and_quality_says_so(
+    symbol: str, now: datetime, seed: int
+) -> None:
+    frame = rows(symbol, now)
+    made, known = chain(spoiled(frame, 0.1, seed)), KnownSurface.of(frame)
+    compare_all(made, frame, known, 50)
+    for statistic in (cm.iv_constant_maturity, rr.risk_reversal_25_delta, variance_index):
+        for value in statistic(made):
+            assert "missing" in value.quality, statistic
+            assert "crossed" in value.quality, statistic
+
+
+def test_the_index_is_the_published_formula_on_the_quotes() -> None:
+    frame = rows("SPY", NOW).with_columns(mid=(pl.col("bid") + pl.col("ask")) / 2)
+    known = KnownSurface.of(frame)
+    for quotes in chain(frame).expiries:
+        if quotes.days >= 17:
+            expected = discretised_index(frame, known, quotes.expiry, "mid")
+            assert published_index_of(quotes) == pytest.approx(
+                expected, abs=1 * BASIS_POINT
+            )  # rate and forward are implied
+
+
+def test_two_zero_bids_in_a_row_end_a_wing_of_the_index() -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry") == date(2026, 12, 24))
+    below = frame.filter(right="P").filter(pl.col("strike") < 240)["strike"].sort(descending=True)[:2].to_list()
+    zero = pl.col("strike").is_in(below) & (pl.col("right") == "P")
+    cut = frame.with_columns(bid=pl.when(zero).then(0.0).otherwise(pl.col("bid")))
+    gone = frame.filter(pl.col("strike") > below[0])
+    assert index_of(chain(cut).expiries[0]) == pytest.approx(index_of(chain(gone).expiries[0]), abs=0.2 * BASIS_POINT)
+    whole = index_of(chain(frame).expiries[0])
+    assert whole is not None
+    assert index_of(chain(cut).expiries[0]) != pytest.approx(whole, abs=BASIS_POINT)
+
+
+def test_parity_gives_back_the_forward_and_the_rate() -> None:
+    frame = rows("SPY", NOW)
+    known = KnownSurface.of(frame)
+    rates = by_tenor(put_call_parity.implied_rate_by_expiry(chain(frame)))
+    forwards = by_tenor(put_call_parity.implied_forward_by_expiry(chain(frame)))
+    assert rates[3].value is None
+    assert "within a week" in rates[3].quality
+    for quotes in chain(frame).expiries:
+        forward = forwards[quotes.days].value
+        assert forward == pytest.approx(known.forward(quotes.years), rel=1e-4)
+        if quotes.days >= 30:
+            assert rates[quotes.days].value == pytest.approx(0.04, abs=0.003)
+
+
+def test_what_cannot_be_computed_is_null_and_says_why() -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry") <= date(2026, 12, 4))
+    values = by_tenor(cm.iv_constant_maturity(chain(frame)))
+    assert values[30].value is None
+    assert values[30].quality == "it lies on one side of 30 days only: the nearest expiry that has it is 10 days away"
+    bare = frame.with_columns(bid=pl.lit(None, pl.Float64))
+    assert all(v.value is None for v in cm.iv_at_the_money_by_expiry(chain(bare)))
+    no_spot = frame.with_columns(underlying_price=pl.lit(None, pl.Float64))
+    reasons = {v.quality for v in cm.iv_at_the_money_by_expiry(chain(no_spot))}
+    assert reasons == {"the underlying's price is missing"}
+
+
+@pytest.mark.parametrize("spoil", ["no calls", "one option", "no quotes", "no interest", "zero prices", "one strike"])
+def test_a_crippled_chain_gives_values_or_reasons_and_never_an_error(spoil: str) -> None:
+    frame = rows("IWM", NOW).filter(pl.col("expiry") <= date(2026, 12, 11))
+    nothing = dict.fromkeys(("bid", "ask", "volume", "open_interest", "underlying_price"), pl.lit(None, pl.Float64))
+    crippled = {
+        "no calls": frame.filter(right="P"),
+        "one option": frame.head(1),
+        "no quotes": frame.with_columns(**nothing),
+        "no interest": frame.with_columns(open_interest=pl.lit(0.0), volume=pl.lit(0.0)),
+        "zero prices": frame.with_columns(bid=pl.lit(0.0), ask=pl.lit(0.0)),
+        "one strike": frame.filter(pl.col("strike") == 142.0),
+    }[spoil]
+    values = [value for statistic in FROM_OPTIONS for value in statistic.compute(chain(crippled))]
+    assert len(values) > 10
+    assert all(value.value is not None or value.quality != OK for value in values)
+
+
+def test_of_two_classes_of_an_expiry_the_one_with_more_quotes_counts() -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry") == date(2026, 12, 18))
+    other = frame.head(40).with_columns(trading_class=pl.lit("AM"), bid=pl.col("bid") * 3, ask=pl.col("ask") * 3)
+    both = pl.concat([frame, other])
+    assert list(cm.iv_at_the_money_by_expiry(chain(both))) == list(cm.iv_at_the_money_by_expiry(chain(frame)))
+
+
+def test_ratios_and_max_pain_by_hand() -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry") == date(2026, 12, 18)).sort("strike", "right")
+    three = frame.filter(pl.col("strike").is_in([260.0, 265.0, 270.0]))
+    counts = {("C", 260): 10.0, ("C", 265): 0.0, ("C", 270): 5.0, ("P", 260): 0.0, ("P", 265): 4.0, ("P", 270): 20.0}
+    interest = [counts[right, int(strike)] for right, strike in three.select("right", "strike").iter_rows()]
+    made = chain(three.with_columns(open_interest=pl.Series(interest), volume=pl.Series(interest) * 2))
+    assert next(positioning.put_call_open_interest_ratio(made)).value == pytest.approx(24 / 15)
+    assert next(positioning.put_call_volume_ratio_by_expiry(made)).value == pytest.approx(24 / 15)
+    # Worth at 260: puts 4*5 + 20*10 = 220; at 265: calls 50, puts 100 = 150; at 270: calls 100.
+    assert next(positioning.max_pain_by_expiry(made)).value == 270.0
+    level = positioning.max_pain(np.array([1.0, 2.0]), np.array([0.0, 1.0]), np.array([0.0, 0.0]))
+    assert level == 1.0  # of equal strikes the lowest
+
+
+def test_gamma_exposure_adds_up_by_strike_and_changes_its_sign_where_it_says() -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry").is_in([date(2026, 12, 18), date(2026, 12, 24)]))
+    spot = frame["underlying_price"][0]
+    # Calls are held above the money and puts below it: somewhere between the exposure turns.
+    held = pl.when((pl.col("right") == "C") == (pl.col("strike") > spot)).then(100.0).otherwise(0.0)
+    made = chain(frame.with_columns(open_interest=held))
+    by_strike = list(gamma_exposure_by_strike(made))
+    total = next(gamma_exposure(made)).value
+    assert total == pytest.approx(sum(value.value or 0 for value in by_strike))
+    assert all((value.value or 0) * ((value.strike or 0) - spot) >= 0 for value in by_strike)
+    zero = next(gamma_exposure_zero(made)).value
+    assert zero is not None
+    assert abs(zero / spot - 1) < 0.05
+    option = frame.filter(strike=270.0, right="C", expiry=date(2026, 12, 18)).row(0, named=True)
+    alone = chain(frame.with_columns(open_interest=pl.when(con_id=option["con_id"]).then(7.0).otherwise(0.0)))
+    years = made.expiries[0].years
+    d1 = (
+        math.log(KnownSurface.of(frame).forward(years) / 270) / (option["iv"] * years**0.5)
+        + option["iv"] * years**0.5 / 2
+    )
+    gamma = math.exp(-0.015 * years - d1 * d1 / 2) / math.sqrt(2 * math.pi) / (spot * option["iv"] * math.sqrt(years))
+    assert next(gamma_exposure(alone)).value == pytest.approx(7 * 100 * gamma * spot**2 / 100, rel=2e-3)
+    calls_only = chain(frame.with_columns(open_interest=pl.when(right="C").then(1.0).otherwise(0.0)))
+    assert next(gamma_exposure_zero(calls_only)).value is None
+
+
+def test_a_crossing_is_found_between_places_the_nearest_of_several_the_lower_of_equal_ones() -> None:
+    places = np.array([1.0, 2.0, 3.0, 4.0])
+    assert zero_nearest(places, np.array([-1.0, 1.0, 1.0, -3.0]), 1.0) == 1.5
+    assert zero_nearest(places, np.array([-1.0, 1.0, 1.0, -3.0]), 4.0) == 3.25
+    assert zero_nearest(places, np.array([1.0, 0.0, 1.0, 0.0]), 3.0) == 2.0
+    assert zero_nearest(places, np.ones(4), 3.0) is None
+
+
+def test_an_expected_move_is_a_standard_deviation() -> None:
+    frame = rows("SPY", NOW)
+    known = KnownSurface.of(frame)
+    for value in cm.expected_move_by_expiry(chain(frame)):
+        if value.value is not None and (value.tenor_days or 0) > 10:
+            years = next(q.years for q in chain(frame).expiries if q.days == value.tenor_days)
+            expected: Any = known.forward(years) * known.at_the_money(years) * math.sqrt(years)
+            assert value.value == pytest.approx(expected, rel=1e-3)

@@ -1,0 +1,233 @@
+"""Smiles and the surface: no butterfly arbitrage, what comes back of a known surface, and what lies outside."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import QuantLib as ql  # noqa: N813 - as everybody does
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.simulated_chains import KnownSurface, chain_rows
+
+from v6.data.delta import Lake
+from v6.data.vol_surfaces import VolSurfacesTable
+from v6.derivations.chain import Chain
+from v6.derivations.least_squares import least_squares
+from v6.derivations.svi import Floats, Svi, SviKind, fit_svi
+from v6.derivations.vol_surface import (
+    FittedSurface,
+    SurfaceSlice,
+    VolSurface,
+    fit_surface,
+    surface_calendar_violations,
+    surface_frame,
+)
+
+BASIS_POINT = 1e-4
+NOW = datetime(2026, 11, 24, 20, 50, tzinfo=UTC)
+DAY = NOW.date()
+
+
+@cache
+def rows() -> pl.DataFrame:
+    return chain_rows("SPY", NOW, dte=range(5, 130))
+
+
+@cache
+def fitted() -> FittedSurface:
+    return fit_surface(Chain.of(rows(), day=DAY))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    store(Lake(tmp_path), surface_frame(fitted(), symbol="SPY", day=DAY), NOW)
+    return Lake(tmp_path)
+
+
+def store(lake: Lake, frame: pl.DataFrame, known_at: datetime) -> None:
+    VolSurfacesTable(lake).append(frame.with_columns(request_id=pl.lit("r"), known_at=pl.lit(known_at)))
+
+
+def test_least_squares_finds_the_parameters_of_a_curve() -> None:
+    x = np.linspace(0, 4, 30)
+    y = 3 * np.exp(-0.7 * x) + 0.5
+    found = least_squares(lambda p: p[0] * np.exp(-p[1] * x) + p[2] - y, np.array([1.0, 1.0, 0.0]))
+    assert found == pytest.approx([3, 0.7, 0.5], abs=1e-6)
+
+
+def test_known_parameters_come_back_as_volatilities() -> None:
+    known = Svi(a=0.004, b=0.04, rho=-0.6, m=0.01, sigma=0.12, kind=SviKind.SVI)
+    assert known.least_density() > 0
+    k = np.linspace(-0.25, 0.15, 60)
+    iv = np.sqrt(known.total_variance(k) / 0.25)
+    found = fit_svi(k, iv, np.full(60, 1e-3), 0.25)
+    assert np.sqrt(found.total_variance(k) / 0.25) == pytest.approx(iv, abs=BASIS_POINT / 2)
+
+
+def test_the_fit_is_as_near_as_that_of_quantlib() -> None:
+    for one in fitted().expiries[::4]:
+        smile, years = one.quotes.smile, one.quotes.years
+        near = np.abs(smile.k) < 2 * smile.deviation
+        k, iv = smile.k[near], smile.iv[near]
+        expiry = ql.Date(1, 1, 2030)
+        ql.Settings.instance().evaluationDate = expiry - int(years * 365)
+        strikes = (100 * np.exp(k)).tolist()
+        section = ql.SviInterpolatedSmileSection(
+            expiry, 100.0, strikes, False, float(np.interp(0, k, iv)), iv.tolist(),
+            0.04, 0.1, 0.1, -0.4, 0.0, False, False, False, False, False,
+        )  # fmt: skip
+        theirs = np.array([section.volatility(strike) for strike in strikes])
+        ours = np.sqrt(fit_svi(k, iv, np.full(len(k), 1e-3), years).total_variance(k) / years)
+        assert rms(ours - iv) < rms(theirs - iv) + 3 * BASIS_POINT
+
+
+def rms(errors: Floats) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+@dataclass(frozen=True)
+class Quotes:
+    level: float
+    slope: float
+    curve: float
+    noise: float
+    years: float
+    points: int
+    seed: int
+
+
+ANY_QUOTES = st.builds(
+    Quotes,
+    level=st.floats(0.05, 1.5),
+    slope=st.floats(-3, 3),
+    curve=st.floats(-4, 12),
+    noise=st.floats(0, 0.1),
+    years=st.floats(0.003, 2),
+    points=st.integers(5, 60),
+    seed=st.integers(0, 1000),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANY_QUOTES)
+@example(Quotes(level=1.5, slope=0.125, curve=-2.0, noise=0.0, years=1.5, points=5, seed=5))
+@example(Quotes(level=1.25, slope=-2.0, curve=0.0, noise=0.0, years=0.75, points=5, seed=418))
+def test_no_fit_has_butterfly_arbitrage_whatever_the_quotes_are(quotes: Quotes) -> None:
+    level, years, points = quotes.level, quotes.years, quotes.points
+    random = np.random.default_rng(quotes.seed)
+    k = np.sort(random.uniform(-4, 3, points)) * level * math.sqrt(years)
+    noise = quotes.noise * random.standard_normal(points)
+    iv = np.clip(level + quotes.slope * k + quotes.curve * k * k + noise, 0.01, 5)
+    svi = fit_svi(k, iv, np.full(points, 0.002), years)
+    steps = np.concatenate([np.linspace(-30, 30, 6007), np.linspace(-3, 3, 6007)])
+    wide = np.concatenate([steps * level * math.sqrt(years), svi.m + steps * svi.sigma])
+    assert svi.density(wide).min() > -1e-9
+    assert svi.total_variance(wide).min() > 0
+    assert svi.b * (1 + abs(svi.rho)) < 2
+
+
+def test_the_density_is_that_of_the_prices() -> None:
+    """Durrleman's g against the second difference of Black-Scholes prices: one is a multiple of the other."""
+    svi = fitted().expiries[6].slice_
+    assert svi is not None
+
+    def call(strike: float) -> float:
+        w = svi.total_variance(math.log(strike))
+        d1 = (-math.log(strike) + w / 2) / math.sqrt(w)
+        normal = ql.CumulativeNormalDistribution()
+        return float(normal(d1) - strike * normal(d1 - math.sqrt(w)))
+
+    for k in (-0.1, -0.03, 0.0, 0.04):
+        strike, step = math.exp(k), 1e-4
+        second = (call(strike + step) - 2 * call(strike) + call(strike - step)) / step**2
+        w = svi.total_variance(k)
+        d2 = (-k - w / 2) / math.sqrt(w)
+        expected = math.exp(-d2 * d2 / 2) / math.sqrt(2 * math.pi * w) * svi.svi.density(np.array([k]))[0] / strike
+        assert second == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_simulators_smiles_come_back_near_the_money_and_no_expiry_has_arbitrage() -> None:
+    known = KnownSurface.of(rows())
+    for one in fitted().expiries:
+        assert one.slice_ is not None
+        assert one.slice_.svi.least_density() >= 0
+        for z in (-1.5, -1, -0.5, 0, 0.5, 1):
+            years = one.quotes.years
+            k = z * known.at_the_money(years) * math.sqrt(years)
+            if one.slice_.k_min <= k <= one.slice_.k_max:
+                true = known.iv(known.forward(years) * math.exp(k), years)
+                assert math.sqrt(one.slice_.total_variance(k) / years) == pytest.approx(true, abs=15 * BASIS_POINT)
+
+
+def test_a_stored_surface_gives_volatilities_at_any_strike_and_date(lake: Lake) -> None:
+    surface = VolSurface.read(lake, "SPY")
+    assert surface is not None
+    known = KnownSurface.of(rows())
+    for expiry in (date(2026, 12, 14), date(2026, 12, 24), date(2027, 1, 11), date(2027, 2, 4)):
+        years = ((expiry - DAY).days * 86_400 + 600) / (365 * 86_400)
+        for strike in (0.95 * known.spot, known.spot, 1.02 * known.spot):
+            point = surface.iv(strike, expiry)
+            assert not point.is_extrapolated
+            assert point.iv == pytest.approx(known.iv(strike, years), abs=20 * BASIS_POINT)
+        assert surface.forward(expiry) == pytest.approx(known.forward(years), rel=2e-4)
+
+
+def test_what_lies_outside_is_said_to_be_extrapolated(lake: Lake) -> None:
+    surface = VolSurface.read(lake, "SPY")
+    assert surface is not None
+    spot = rows()["underlying_price"][0]
+    assert surface.iv(spot, date(2026, 11, 26)).extrapolation == "nearer than the first expiry 2026-11-30"
+    assert surface.iv(spot, date(2028, 1, 21)).extrapolation == "later than the last expiry 2027-03-19"
+    assert surface.iv(0.3 * spot, date(2026, 12, 24)).extrapolation == "below the strikes that were quoted"
+    assert surface.iv(2 * spot, date(2026, 12, 24)).extrapolation == "above the strikes that were quoted"
+    grid = surface.grid([spot, 2 * spot], [date(2026, 12, 24)])
+    assert grid["extrapolation"].to_list() == [None, "above the strikes that were quoted"]
+    assert all(0.05 < iv < 2 for iv in grid["iv"])
+    for strike, expiry in ((0.0, date(2026, 12, 24)), (spot, date(2026, 11, 20))):
+        with pytest.raises(ValueError, match="has to be above 0"):
+            surface.iv(strike, expiry)
+
+
+def test_the_surface_of_a_date_as_it_was_known(lake: Lake) -> None:
+    later = NOW + timedelta(hours=1)
+    frame = surface_frame(fitted(), symbol="SPY", day=DAY)
+    table = VolSurfacesTable(lake)
+    store(lake, frame, later)
+    assert table.scan().collect().height == frame.height  # nothing changed, nothing is written again
+    store(lake, frame.with_columns(pl.col("a") + 0.001), later)
+    spot, expiry = rows()["underlying_price"][0], date(2026, 12, 24)
+    now, before = (VolSurface.read(lake, "SPY", DAY, as_of=moment) for moment in (None, NOW))
+    assert now is not None
+    assert before is not None
+    assert now.iv(spot, expiry).iv > before.iv(spot, expiry).iv
+    assert table.current(symbol="SPY").collect().height == frame.height
+    assert VolSurface.read(lake, "SPY", date(2026, 11, 23)) is None
+    assert VolSurface.read(lake, "QQQ") is None
+
+
+def test_calendar_violations_are_counted() -> None:
+    def slice_(expiry: date, years: float, level: float) -> SurfaceSlice:
+        svi = Svi(a=level * level * years - 0.0001, b=0.001, rho=0.0, m=0.0, sigma=0.1, kind=SviKind.SVI)
+        return SurfaceSlice(
+            expiry=expiry, at=NOW, years=years, spot=100, forward=100, svi=svi, k_min=-0.1, k_max=0.1
+        )  # fmt: skip
+
+    near, far = slice_(date(2026, 12, 24), 0.08, 0.3), slice_(date(2027, 1, 22), 0.16, 0.2)
+    assert far.calendar_violations(near) == 41  # 0.16 * 0.04 is less than 0.08 * 0.09
+    assert near.calendar_violations(far) == 0
+    value = next(surface_calendar_violations(fitted()))
+    assert value.value == 0
+    assert value.observations == 41 * (len(fitted().expiries) - 1)
+
+
+def test_an_expiry_that_cannot_be_fitted_has_a_row_with_the_reason() -> None:
+    bare = rows().filter(pl.col("expiry") <= date(2026, 12, 4)).with_columns(bid=pl.lit(0.0))
+    frame = surface_frame(fit_surface(Chain.of(bare, day=DAY)), symbol="SPY", day=DAY)
+    assert frame.height > 1
+    assert frame["kind"].null_count() == frame["a"].null_count() == frame.height
+    assert frame["quality"].unique().to_list() == ["no strike has a call and a put that can be used"]
