@@ -82,6 +82,37 @@ async def test_a_chain_is_the_contracts_nearest_the_money_with_greeks(session: S
     assert rows["market_data_type"].unique().to_list() == ["live"]
 
 
+@pytest.mark.parametrize(
+    ("symbol", "parameters", "classes"),
+    [
+        ("SPX", {"dte": 6}, {"SPXW"}),  # a Monday: weeklies only
+        ("SPX", {"dte": 24}, {"SPX", "SPXW"}),  # the third Friday has both, on the same strikes
+        ("SPXW", {"dte": 24}, {"SPXW"}),
+        ("SPX", {"dte": 24, "trading_class": "SPX"}, {"SPX"}),
+        ("VIX", {"dte": 22}, {"VIX"}),  # a Wednesday, 30 days before a third Friday
+        ("VIX", {"dte": 8, "sec_type": "IND"}, {"VIXW"}),
+        ("ES", {"dte": 24, "sec_type": "FUT"}, {"ES"}),
+        ("ES", {"dte": 3, "sec_type": "FUT", "month": "202612"}, {"EW4"}),
+        ("BAC", {"dte": 24}, {"BAC", "BAC1"}),
+    ],
+)
+async def test_options_on_indices_and_futures_and_adjusted_ones(
+    session: Session, symbol: str, parameters: dict[str, Any], classes: set[str]
+) -> None:
+    rows = await session.rows("option_chain", symbol, max_contracts=8, **parameters)
+    assert set(rows["trading_class"]) == classes
+    assert set(rows["symbol"]) == {symbol.removesuffix("W")}
+    assert rows["con_id"].n_unique() == rows.height >= 8
+    for name in ("bid", "ask", "iv", "delta", "underlying_price", "open_interest"):
+        assert rows[name].null_count() == 0, name
+    adjusted = rows.filter("is_adjusted")
+    assert set(adjusted["trading_class"]) == {name for name in classes if name == "BAC1"}
+    assert set(adjusted["multiplier"]) <= {150.0}
+    assert set(rows.filter(~pl.col("is_adjusted"))["multiplier"]) == {50.0 if symbol == "ES" else 100.0}
+    at_the_money = (rows["strike"] / rows["underlying_price"] - 1).abs()
+    assert at_the_money.max() < 0.2  # type: ignore[operator]
+
+
 async def test_a_future_has_its_front_month_and_its_changes(session: Session) -> None:
     for symbol in ("ES", "NQ", "RTY"):
         row = (await session.rows("futures_snapshot", symbol)).row(0, named=True)

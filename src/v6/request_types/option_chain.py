@@ -30,6 +30,7 @@ from v6.request_types.computed_greeks import SOURCE
 from v6.request_types.contract_lookup import DailyContracts
 from v6.request_types.daily_listings import DailyListings
 from v6.request_types.futures_snapshot import EXCHANGES, Month, still_trades
+from v6.request_types.index_options import Meant, meant_by
 from v6.request_types.option_rows import option_rows, quote_of_failure
 from v6.request_types.rows import cycle_name, frame_of
 from v6.request_types.side_by_side import side_by_side
@@ -73,8 +74,10 @@ class OptionChainParameters(Parameters):
         None, description="at most so many contracts: those nearest the money"
     )
     trading_class: ShortText | None = Field(None, description="only this class, such as SPXW")
-    sec_type: Literal["STK", "IND", "FUT"] = Field(
-        "STK", description="what the underlying is: STK, IND (an index) or FUT (options on a future)"
+    sec_type: Literal["STK", "IND", "FUT"] | None = Field(
+        None,
+        description="what the underlying is: STK, IND (an index) or FUT (options on a future); without it IND for SPX, "
+        "VIX and other indices that have options (SPXW is then a class of SPX), else STK",
     )
     month: Month | None = Field(None, description="the month of the underlying FUT, YYYYMM; without one the front")
     exchange: ShortText | None = Field(
@@ -123,10 +126,10 @@ class OptionChain(RequestType[OptionChainParameters]):
 
     async def plan(self, job: Job[OptionChainParameters], gateway: Gateway) -> Sequence[Part]:
         """The contracts that exist and are wanted, in parts."""
-        wanted = job.parameters
+        wanted, meant = job.parameters, _meant(job)
         underlying = await self._underlying(job, gateway)
         today = trading_hours(underlying).trading_date(job.clock.now())
-        listings = _usable(await self._listings.of(gateway, underlying, today), wanted.trading_class)
+        listings = _usable(await self._listings.of(gateway, underlying, today), meant.trading_class)
         expiries = _chosen_expiries(wanted, {day for listing in listings for day in listing.expiries}, today)
         if not expiries:
             raise _no_contracts(job.symbol, "no listed expiry fits: widen dte, dte_min/dte_max or expiries")
@@ -140,6 +143,7 @@ class OptionChain(RequestType[OptionChainParameters]):
             "cycle_contracts": len(contracts),
             "planned_at": job.clock.now().isoformat(),
             "date": today.isoformat(),
+            "symbol": meant.symbol,
             "underlying": _packed(underlying.contract),
             "sec_types": [underlying.contract.sec_type, contracts[0].sec_type],
         }
@@ -151,8 +155,9 @@ class OptionChain(RequestType[OptionChainParameters]):
     async def fetch(self, job: Job[OptionChainParameters], part: Part, gateway: Gateway) -> Fetched:
         """Quotes of a part's contracts and of their underlying, collected side by side."""
         under_type, option_type = part["sec_types"]
-        underlying = _unpacked(job.symbol, under_type, part["underlying"])
-        contracts = [_unpacked(job.symbol, option_type, packed) for packed in part["contracts"]]
+        symbol = part.get("symbol", job.symbol)  # a plan of an earlier version names none
+        underlying = _unpacked(symbol, under_type, part["underlying"])
+        contracts = [_unpacked(symbol, option_type, packed) for packed in part["contracts"]]
         pricing = asyncio.create_task(_spot(gateway, underlying, is_needed=False), name=f"price of {job.symbol}")
         try:
             answers = await _quotes(gateway, contracts)
@@ -200,7 +205,7 @@ class OptionChain(RequestType[OptionChainParameters]):
         """The contracts that exist: the option parameters' strikes are a union over all expiries and tell less."""
         under = underlying.contract
         asked = Contract(
-            symbol=job.symbol,
+            symbol=under.symbol,
             sec_type="FOP" if under.sec_type == "FUT" else "OPT",
             exchange=under.exchange if under.sec_type == "FUT" else "SMART",
             currency=under.currency,
@@ -214,17 +219,21 @@ class OptionChain(RequestType[OptionChainParameters]):
             for answer in answers
             for details in answer
             if details.under_con_id in {0, under.con_id}
-            and job.parameters.trading_class in {None, details.contract.trading_class}
+            and _meant(job).trading_class in {None, details.contract.trading_class}
         }
         return list(found.values())
 
 
+def _meant(job: Job[OptionChainParameters]) -> Meant:
+    return meant_by(job.symbol, job.parameters.sec_type, job.parameters.trading_class)
+
+
 def _underlying(job: Job[OptionChainParameters]) -> Contract:
-    wanted = job.parameters
-    usual = {"STK": "SMART", "IND": ""}.get(wanted.sec_type, EXCHANGES.get(job.symbol, ""))
+    wanted, meant = job.parameters, _meant(job)
+    usual = {"STK": "SMART", "IND": ""}.get(meant.sec_type, EXCHANGES.get(job.symbol, ""))
     return Contract(
-        symbol=job.symbol,
-        sec_type=wanted.sec_type,
+        symbol=meant.symbol,
+        sec_type=meant.sec_type,
         contract_month=wanted.month or "",
         exchange=wanted.exchange or usual,
         primary_exchange=wanted.primary_exchange or "",

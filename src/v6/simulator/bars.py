@@ -11,7 +11,7 @@ import numpy as np
 
 from v6.simulator.calendar import utc
 from v6.simulator.history import FloatArray, IntArray
-from v6.simulator.instruments import Instrument, MarketBar
+from v6.simulator.instruments import OPTION_TYPES, Instrument, MarketBar
 from v6.simulator.listing import Listing
 from v6.simulator.path import DayPath
 from v6.simulator.prices import Prices
@@ -90,7 +90,7 @@ class Bars:
         """The first session with data: an option's listing, 460 days before a future expires, else the very first."""
         if instrument.expiry is None or instrument.sec_type == "CONTFUT":
             return 0
-        if instrument.sec_type == "OPT":
+        if instrument.sec_type in OPTION_TYPES:
             return self._listing.first_listed(product, instrument.expiry) or 0
         return self._sessions.on_or_after(instrument.expiry - timedelta(days=FUTURE_DAYS))
 
@@ -104,7 +104,7 @@ class Bars:
         start, end = self.hours(product, position, regular_hours=request.regular_hours or is_daily)
         if start > request.now or (not is_daily and (end <= request.start or start >= request.end)):
             return
-        if is_daily and request.now >= end and instrument.sec_type != "OPT":
+        if is_daily and request.now >= end and instrument.sec_type not in OPTION_TYPES:
             yield self._finished_day(product, month, position, request.what_to_show)
             return
         edges, end = np.array([start]), min(end, request.now + 1)
@@ -120,7 +120,7 @@ class Bars:
             day=self._sessions.dates[position] if is_daily else None,
             what_to_show=request.what_to_show,
         )
-        if instrument.sec_type == "OPT":
+        if instrument.sec_type in OPTION_TYPES:
             yield from self._option_bars(instrument, product, stretch)
         else:
             yield from _outright_bars(product, month, stretch)
@@ -187,7 +187,7 @@ class Bars:
 
 
 def _is_traded(instrument: Instrument, request: BarRequest) -> bool:
-    return instrument.sec_type == "OPT" or request.what_to_show == "TRADES"
+    return instrument.sec_type in OPTION_TYPES or request.what_to_show == "TRADES"
 
 
 def _edges(start: int, end: int, bar_seconds: int) -> IntArray:

@@ -38,6 +38,11 @@ def option_id(code: int, expiry: date, strike_tenths: int, right: str) -> int:
     return OPTION_BASE + (number * _STRIKE_SLOTS + _strike_code(strike_tenths)) * 2 + (right == "P")
 
 
+def option_code(con_id: int) -> int:
+    """The code in an option's id."""
+    return (con_id - OPTION_BASE) // (2 * _STRIKE_SLOTS * _DAY_SLOTS) + 1
+
+
 def future_id(code: int, year: int, month: int) -> int:
     """The id of a quarterly future."""
     return FUTURE_BASE + code * _QUARTER_SLOTS + (year - _FIRST_YEAR) * 4 + month // 3 - 1

@@ -9,13 +9,22 @@ from datetime import date, datetime
 from functools import lru_cache
 
 from v6.simulator.calendar import Sessions
-from v6.simulator.contract_ids import CONTINUOUS_BASE, STOCK_BASE, ContractKey, decode, future_id, option_id
-from v6.simulator.instruments import ContractQuery, Instrument
+from v6.simulator.contract_ids import (
+    CONTINUOUS_BASE,
+    STOCK_BASE,
+    ContractKey,
+    decode,
+    future_id,
+    option_code,
+    option_id,
+)
+from v6.simulator.instruments import OPTION_TYPES, ContractQuery, Instrument
 from v6.simulator.listing import Listing
-from v6.simulator.universe import PRODUCTS, Product
+from v6.simulator.universe import CLASSES, PRODUCTS, Product
 
 _RIGHTS = {"": "", "C": "C", "CALL": "C", "P": "P", "PUT": "P"}
 _MONTH_LETTERS = {3: "H", 6: "M", 9: "U", 12: "Z"}
+_ALL_MONTH_LETTERS = "FGHJKMNQUVXZ"
 
 
 class Contracts:
@@ -26,16 +35,25 @@ class Contracts:
         self._listing = listing
         self._by_code = {product.code: product for product in PRODUCTS}
         self._by_symbol = {product.symbol: product for product in PRODUCTS}
+        self._classes = [product for product in PRODUCTS if product.options is not None] + list(CLASSES)
+        self._by_option_code = {product.code: product for product in self._classes}
         self._chain = lru_cache(maxsize=512)(self._build_chain)
 
     def product(self, instrument: Instrument) -> Product:
-        """What the prices of an instrument are made from: for an option, its underlying."""
+        """What the prices of an instrument are made from: for an option its underlying, as its class has it."""
+        if instrument.sec_type in OPTION_TYPES:
+            return self._by_option_code[option_code(instrument.con_id)]
         return self._by_symbol[instrument.symbol]
 
-    def product_of_id(self, con_id: int) -> Product | None:
-        """The stock or index that an id names."""
-        product = self._by_code.get(con_id - STOCK_BASE)
-        return product if product and product.sec_type != "FUT" else None
+    def classes_on(self, con_id: int, now: datetime) -> list[Product]:
+        """The classes of options on a stock, an index or a listed future."""
+        key = decode(con_id, now.date())
+        product = None if key is None or key.kind not in {"STK", "FUT"} else self._by_code.get(key.code)
+        return [] if product is None else [one for one in self._classes if one.symbol == product.symbol]
+
+    def underlies(self, con_id: int, product: Product, expiry: date) -> bool:
+        """Whether that contract is what options of a class and an expiry are written on."""
+        return self._under_con_id(product, expiry) == con_id
 
     def find(self, query: ContractQuery, now: datetime) -> tuple[Instrument, ...]:
         """Every listed contract that fits, in (expiry, strike, right) order."""
@@ -44,8 +62,10 @@ class Contracts:
 
     def _of_id(self, query: ContractQuery, now: datetime) -> Iterator[Instrument]:
         key = decode(query.con_id, now.date())
-        product = self._by_code.get(key.code) if key else None
-        if key is None or product is None:
+        if key is None:
+            return
+        product = (self._by_option_code if key.kind == "OPT" else self._by_code).get(key.code)
+        if product is None:
             return
         is_future = product.sec_type == "FUT"
         if key.kind == "OPT":
@@ -68,7 +88,7 @@ class Contracts:
             return
         position = self._sessions.position(key.expiry) if expired else self._listing.current(second)
         if key.strike_tenths in self._listing.strikes(product, key.expiry, position):
-            yield _option(product, key.expiry, key.strike_tenths, key.right)
+            yield self._option(product, key.expiry, key.strike_tenths, key.right)
 
     def _future_of_key(
         self, key: ContractKey, product: Product, now: datetime, *, include_expired: bool
@@ -78,18 +98,29 @@ class Contracts:
             yield self._future(product, key.year, key.month)
 
     def _candidates(self, query: ContractQuery, now: datetime) -> Iterator[Instrument]:
+        product = self._product_named(query)
         query = _with_symbol(query)
-        product = self._by_symbol.get(query.symbol)
         if product is None:
             return
-        if query.sec_type == "OPT":
-            yield from self._options(product, query, now)
+        if query.sec_type in OPTION_TYPES:
+            for one in self._classes:
+                if one.symbol == product.symbol and _option_type(one) == query.sec_type:
+                    yield from self._options(one, query, now)
         elif query.sec_type == "CONTFUT" and product.sec_type == "FUT":
             yield self._continuous(product, now)
         elif query.sec_type in ("", "FUT") and product.sec_type == "FUT":
             yield from self._futures(product, query, now)
         elif query.sec_type in ("", product.sec_type):
             yield cash(product)
+
+    def _product_named(self, query: ContractQuery) -> Product | None:
+        """By its symbol; a local symbol of an option begins with its class."""
+        name = _with_symbol(query).symbol
+        product = self._by_symbol.get(name)
+        if product is not None or query.symbol:
+            return product
+        fits = (one for one in self._classes if name in _class_names(one))
+        return next((self._by_symbol[one.symbol] for one in fits), None)
 
     def _has_expired(self, expiry: date, second: int) -> bool:
         """An option can be traded until its last session closes."""
@@ -115,7 +146,7 @@ class Contracts:
 
     def _build_chain(self, product: Product, expiry: date, position: int) -> tuple[Instrument, ...]:
         strikes = self._listing.strikes(product, expiry, position)
-        return tuple(_option(product, expiry, tenths, right) for tenths in strikes for right in "CP")
+        return tuple(self._option(product, expiry, tenths, right) for tenths in strikes for right in "CP")
 
     def _futures(self, product: Product, query: ContractQuery, now: datetime) -> Iterator[Instrument]:
         listed = self._listing.quarters(int(now.timestamp()))
@@ -158,6 +189,42 @@ class Contracts:
             real_expiry_time="09:30:00",
         )
 
+    def _option(self, product: Product, expiry: date, tenths: int, right: str) -> Instrument:
+        rules, trading_class = product.options, self._listing.class_of(product, expiry)
+        is_on_future = product.sec_type == "FUT"
+        local = f"{trading_class:<6}{expiry:%y%m%d}{right}{tenths * 100:08d}"
+        if is_on_future:
+            letter = _ALL_MONTH_LETTERS[expiry.month - 1]
+            local = f"{trading_class}{letter}{expiry.year % 10} {right}{tenths / 10:g}"
+        return Instrument(
+            con_id=option_id(product.code, expiry, tenths, right),
+            symbol=product.symbol,
+            sec_type=_option_type(product),
+            exchange=product.exchange if is_on_future else "SMART",
+            primary_exchange="",
+            currency="USD",
+            local_symbol=local,
+            trading_class=trading_class,
+            long_name=product.long_name,
+            min_tick=0.01,
+            multiplier=rules.multiplier if rules else "100",
+            expiry=expiry,
+            strike=tenths / 10,
+            right=right,
+            under_con_id=self._under_con_id(product, expiry),
+            under_symbol=product.symbol,
+            under_sec_type=product.sec_type,
+            valid_exchanges=",".join(rules.exchanges if rules else ()),
+            real_expiry_time="16:00:00",
+        )
+
+    def _under_con_id(self, product: Product, expiry: date) -> int:
+        underlying = self._by_symbol[product.symbol]
+        if product.sec_type != "FUT":
+            return STOCK_BASE + underlying.code
+        quarter = self._listing.quarter_after(expiry)
+        return future_id(underlying.code, quarter.year, quarter.month)
+
 
 def cash(product: Product) -> Instrument:
     """A stock or an index."""
@@ -180,29 +247,13 @@ def cash(product: Product) -> Instrument:
     )
 
 
-def _option(product: Product, expiry: date, tenths: int, right: str) -> Instrument:
+def _class_names(product: Product) -> set[str]:
     rules = product.options
-    return Instrument(
-        con_id=option_id(product.code, expiry, tenths, right),
-        symbol=product.symbol,
-        sec_type="OPT",
-        exchange="SMART",
-        primary_exchange="",
-        currency="USD",
-        local_symbol=f"{product.symbol:<6}{expiry:%y%m%d}{right}{tenths * 100:08d}",
-        trading_class=rules.trading_class if rules else product.symbol,
-        long_name=product.long_name,
-        min_tick=0.01,
-        multiplier="100",
-        expiry=expiry,
-        strike=tenths / 10,
-        right=right,
-        under_con_id=STOCK_BASE + product.code,
-        under_symbol=product.symbol,
-        under_sec_type=product.sec_type,
-        valid_exchanges=",".join(rules.exchanges if rules else ()),
-        real_expiry_time="16:00:00",
-    )
+    return {rules.trading_class, rules.weekly_class} - {""} if rules else set()
+
+
+def _option_type(product: Product) -> str:
+    return "FOP" if product.sec_type == "FUT" else "OPT"
 
 
 def _with_symbol(query: ContractQuery) -> ContractQuery:

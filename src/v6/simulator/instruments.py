@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+OPTION_TYPES = frozenset({"OPT", "FOP"})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Instrument:
@@ -17,7 +19,7 @@ class Instrument:
 
     con_id: int
     symbol: str
-    sec_type: str  # STK, IND, FUT, CONTFUT, OPT
+    sec_type: str  # STK, IND, FUT, CONTFUT, OPT, FOP
     exchange: str  # where it is routed: SMART, CME, CBOE
     primary_exchange: str
     currency: str

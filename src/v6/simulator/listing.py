@@ -12,6 +12,7 @@ from v6.simulator.history import CLOSE
 from v6.simulator.prices import Prices
 from v6.simulator.universe import OptionRules, Product
 
+FRIDAY = 4
 DAILY_DAYS = 14
 MONTHLY_DAYS = 372
 QUARTERS = 5
@@ -29,11 +30,15 @@ class Cycle(Enum):
     MONTHLY = "monthly"
 
 
-def cycle_of(sessions: Sessions, expiry: date) -> Cycle:
-    """The cycle of a session as an expiry: the last session up to Friday is the week's; the third Friday a month's."""
-    friday = expiry + timedelta(days=4 - expiry.weekday())
-    if sessions.dates[sessions.on_or_before(friday)] != expiry:
+def cycle_of(sessions: Sessions, expiry: date, weekday: int = FRIDAY) -> Cycle:
+    """The cycle of a session as an expiry: the last session up to Friday is the week's; the third Friday a month's.
+
+    Of Wednesdays a month's is the one 30 days before a third Friday, as VIX has it.
+    """
+    last = expiry + timedelta(days=weekday - expiry.weekday())
+    if sessions.dates[sessions.on_or_before(last)] != expiry:
         return Cycle.DAILY
+    friday = last if weekday == FRIDAY else last + timedelta(days=30)
     return Cycle.MONTHLY if friday == third_friday(friday.year, friday.month) else Cycle.WEEKLY
 
 
@@ -61,7 +66,7 @@ class Listing:
         rules = product.options
         if rules is None or expiry not in self._sessions:
             return None
-        days = _horizon(rules, cycle_of(self._sessions, expiry))
+        days = _horizon(rules, cycle_of(self._sessions, expiry, rules.weekday))
         return self._sessions.on_or_after(expiry - timedelta(days=days)) if days else None
 
     def _expiries(self, product: Product, position: int) -> tuple[date, ...]:
@@ -81,11 +86,26 @@ class Listing:
             return ()
         closes = self._prices.daily(product).ticks[CLOSE, max(0, first - 1) : max(1, position)] * float(product.tick)
         step = strike_step(float(closes[0]) * rules.step)
-        below, above = _reach(rules, cycle_of(self._sessions, expiry))
+        below, above = _reach(rules, cycle_of(self._sessions, expiry, rules.weekday))
         centre = round(10 * float(closes[0]) / step)
         low = min(centre - below, math.floor(10 * float(closes.min()) / step) - below // 3)
         high = max(centre + above, math.ceil(10 * float(closes.max()) / step) + above // 3)
         return tuple(tenths for tenths in range(low * step, high * step + 1, step) if on_grid(tenths))
+
+    def class_of(self, product: Product, expiry: date) -> str:
+        """The trading class of an expiry: of options on futures the weeks are numbered within their month."""
+        rules = product.options
+        if rules is None:
+            return product.symbol
+        if product.sec_type == "FUT":
+            is_quarter = expiry == self.quarter(expiry.year, expiry.month) and expiry.month % 3 == 0
+            return rules.trading_class if is_quarter else f"{rules.weekly_class}{(expiry.day - 1) // 7 + 1}"
+        is_month = cycle_of(self._sessions, expiry, rules.weekday) is Cycle.MONTHLY
+        return rules.trading_class if is_month else rules.weekly_class or rules.trading_class
+
+    def quarter_after(self, expiry: date) -> date:
+        """The expiry of the futures month that an option on it is settled into: the first one not before."""
+        return self._nearest_quarter(expiry)
 
     def quarters(self, second: int) -> tuple[date, ...]:
         """The listed expiries of futures: the third Fridays of the next quarterly months, until 09:30 that day."""

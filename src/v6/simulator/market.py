@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
 from v6.simulator.bars import BarRequest, Bars
@@ -11,6 +11,7 @@ from v6.simulator.contract_master import Contracts, cash
 from v6.simulator.history import load_history
 from v6.simulator.hours import trading_hours
 from v6.simulator.instruments import (
+    OPTION_TYPES,
     ContractQuery,
     Holding,
     Instrument,
@@ -41,28 +42,33 @@ class Market:
         return self._contracts.find(query, now)
 
     def option_listings(self, under_con_id: int, now: datetime) -> Sequence[OptionListing]:
-        """What is listed on a stock or index, one record with all its exchanges."""
-        product = self._contracts.product_of_id(under_con_id)
-        if product is None or product.options is None:
-            return ()
-        position = self._listing.current(int(now.timestamp()))
-        expiries = self._listing.expiries(product, position)
-        strikes = {tenths for expiry in expiries for tenths in self._listing.strikes(product, expiry, position)}
-        return (
-            OptionListing(
-                exchanges=product.options.exchanges,
+        """What is listed on a stock, an index or a future: one record a class, with all its exchanges."""
+        classes = self._contracts.classes_on(under_con_id, now)
+        return [listing for product in classes for listing in self._class_listings(product, under_con_id, now)]
+
+    def _class_listings(self, product: Product, under_con_id: int, now: datetime) -> Iterator[OptionListing]:
+        rules, position = product.options, self._listing.current(int(now.timestamp()))
+        if rules is None:
+            return
+        by_class: dict[str, list[date]] = {}
+        for expiry in self._listing.expiries(product, position):
+            if self._contracts.underlies(under_con_id, product, expiry):
+                by_class.setdefault(self._listing.class_of(product, expiry), []).append(expiry)
+        for trading_class, expiries in by_class.items():
+            strikes = {tenths for expiry in expiries for tenths in self._listing.strikes(product, expiry, position)}
+            yield OptionListing(
+                exchanges=rules.exchanges,
                 underlying_con_id=under_con_id,
-                trading_class=product.options.trading_class,
-                multiplier="100",
-                expiries=expiries,
+                trading_class=trading_class,
+                multiplier=rules.multiplier,
+                expiries=tuple(expiries),
                 strikes=tuple(tenths / 10 for tenths in sorted(strikes)),
-            ),
-        )
+            )
 
     def snapshot(self, instrument: Instrument, now: datetime) -> Snapshot:
         """The market of one instrument; outside its session the last values of it."""
         product = self._contracts.product(instrument)
-        if instrument.sec_type == "OPT":
+        if instrument.sec_type in OPTION_TYPES:
             return self._snapshots.option(instrument, product, now)
         return self._snapshots.outright(product, self._months_behind(instrument, now), now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from v6.simulator.instruments import Computation, Instrument, Snapshot
+from v6.simulator.instruments import OPTION_TYPES, Computation, Instrument, Snapshot
 from v6.simulator.wire import Field
 
 OPTION_VOLUME, OPEN_INTEREST, HISTORICAL_VOLATILITY, IMPLIED_VOLATILITY, FUTURES_INTEREST = 100, 101, 104, 106, 588
@@ -81,7 +81,7 @@ def quote_parts(instrument: Instrument, snapshot: Snapshot, *, delayed: bool, sh
         elif quoted and name in ("bid", "ask"):
             parts.append(Part(name, price_ticks(tick_type, -1.0, 0, delayed=delayed)))  # there is none: -1 and size 0
     parts += _trade_parts(snapshot, delayed=delayed)
-    if instrument.sec_type != "OPT":
+    if instrument.sec_type not in OPTION_TYPES:
         return parts
     return parts + _computation_parts(snapshot, delayed=delayed, shows_quotes=shows_quotes)
 
@@ -131,7 +131,7 @@ def generic_parts(
 
 
 def _open_interest(instrument: Instrument, snapshot: Snapshot) -> tuple[tuple[int, int | None], ...]:
-    if instrument.sec_type == "OPT":
+    if instrument.sec_type in OPTION_TYPES:
         return ((27 if instrument.right == "C" else 28, snapshot.open_interest),)
     if instrument.sec_type in ("FUT", "CONTFUT"):
         return ((86, snapshot.open_interest),)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from v6.simulator.pricing import RATE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +19,9 @@ class OptionRules:
     above: int
     daily_each_side: int = 0  # strikes of a daily expiry on each side of the money; 0: no daily expiries
     step: float = 0.007  # the strike step is the largest of 1, 2, 5 x 10^n not above this part of the price
+    weekly_class: str = ""  # the class of expiries that are no month's, where it is another one
+    weekday: int = 4  # on which a week's and a month's options expire: 4 is Friday, 2 (of VIX) Wednesday
+    multiplier: str = "100"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +29,7 @@ class Product:
     """One traded name. Its price is ``spx`` x S&P 500 + ``comp`` x NASDAQ Composite, times the noise of a stock."""
 
     code: int  # never reused: contract ids are made of it
+    class_of: str = ""  # only a further class of options on that symbol
     symbol: str
     sec_type: str
     long_name: str
@@ -53,6 +59,7 @@ class Product:
 _CENT = Fraction(1, 100)
 _QUARTER = Fraction(1, 4)
 _OPTION_EXCHANGES = ("SMART", "CBOE", "AMEX", "ISE", "PHLX")
+_INDEX_EXCHANGES = ("SMART", "CBOE")
 _EPOCH_SPX, _EPOCH_COMP = Fraction("2506.850098"), Fraction("6635.279785")
 
 
@@ -90,8 +97,10 @@ def _etf(
     )
 
 
-def _index(code: int, symbol: str, name: str, mix: tuple[str, str], vol: float = 0.0) -> Product:
-    rules = OptionRules(trading_class=symbol, exchanges=("SMART", "CBOE"), weekly_days=63, below=35, above=25)
+def _index(
+    code: int, symbol: str, name: str, mix: tuple[str, str], *, vol: float, rules: OptionRules | None = None
+) -> Product:
+    usual = OptionRules(trading_class=symbol, exchanges=_INDEX_EXCHANGES, weekly_days=63, below=35, above=25)
     return Product(
         code=code,
         symbol=symbol,
@@ -103,7 +112,7 @@ def _index(code: int, symbol: str, name: str, mix: tuple[str, str], vol: float =
         comp=Fraction(mix[1]),
         volatility=vol,
         dividend=0.015,
-        options=rules if vol else None,
+        options=rules or usual,
         industry="Indices",
         category="Broad Range Equity Index",
     )
@@ -200,9 +209,32 @@ _FIXED = (
         rules=_etf_rules("DIA", weekly_days=35, below=20, above=20, daily=0),
         vol=0.95,
     ),
-    _index(5, "SPX", "S&P 500 Stock Index", ("1", "0"), 1.0),
-    _index(6, "NDX", "NASDAQ 100 Stock Index", ("0", "1"), 1.2),
-    _index(7, "VIX", "CBOE Volatility Index", ("0", "0")),
+    _index(
+        5,
+        "SPX",
+        "S&P 500 Stock Index",
+        ("1", "0"),
+        vol=1.0,
+        rules=OptionRules(trading_class="SPX", exchanges=_INDEX_EXCHANGES, weekly_days=0, below=35, above=25),
+    ),
+    _index(6, "NDX", "NASDAQ 100 Stock Index", ("0", "1"), vol=1.2),
+    _index(
+        7,
+        "VIX",
+        "CBOE Volatility Index",
+        ("0", "0"),
+        vol=5.0,
+        rules=OptionRules(
+            trading_class="VIX",
+            exchanges=_INDEX_EXCHANGES,
+            weekly_days=42,
+            below=16,
+            above=24,
+            step=0.03,
+            weekly_class="VIXW",
+            weekday=2,
+        ),
+    ),
     _future(8, "ES", "E-mini S&P 500", mix=("1", "0"), tick=_QUARTER, multiplier="50", volume=("SPX", 2_000)),
     _future(
         9, "NQ", "E-mini NASDAQ 100", mix=("0", "1"), tick=_QUARTER, multiplier="20", volume=("COMP", 4_000), vol=1.2
@@ -254,3 +286,49 @@ _STOCKS: tuple[tuple[str, str, str, float, float, int, str], ...] = (
 )
 
 PRODUCTS: tuple[Product, ...] = _FIXED + tuple(_stock(11 + number, row) for number, row in enumerate(_STOCKS))
+
+
+def _class_on(symbol: str, code: int, rules: OptionRules, **changes: float) -> Product:
+    """A further class of options on a product, under a code whose own product has no options."""
+    product = next(product for product in PRODUCTS if product.symbol == symbol)
+    return replace(product, code=code, class_of=symbol, options=rules, **changes)  # type: ignore[arg-type]
+
+
+# Classes of options beside a product's own. An option on a future has no cost of carry: its yield is the rate.
+CLASSES: tuple[Product, ...] = (
+    _class_on(
+        "SPX",
+        9,
+        OptionRules(
+            trading_class="SPXW", exchanges=_INDEX_EXCHANGES, weekly_days=63, below=35, above=25, daily_each_side=15
+        ),
+    ),
+    _class_on(
+        "ES",
+        8,
+        OptionRules(
+            trading_class="ES",
+            exchanges=("CME",),
+            weekly_days=28,
+            below=30,
+            above=20,
+            weekly_class="EW",
+            multiplier="50",
+        ),
+        dividend=RATE,
+    ),
+    # Adjusted after a spin-off: 150 of the stock for each contract.
+    _class_on(
+        "BAC",
+        10,
+        OptionRules(
+            trading_class="BAC1",
+            exchanges=_OPTION_EXCHANGES,
+            weekly_days=0,
+            below=4,
+            above=4,
+            step=0.025,
+            multiplier="150",
+        ),
+    ),
+)
