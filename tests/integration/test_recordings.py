@@ -27,7 +27,7 @@ from v6.simulator.market import Market
 from v6.simulator.options import GatewayOptions
 from v6.simulator.server import SimulatedGateway
 
-SPEED = 4
+SPEED = 1  # a quote that is late on a busy machine is another answer
 ACCOUNT = "SIM424242"
 # What differs between two collections of the same answers: when they were made.
 MOMENTS = ("timestamp", "known_at", "bid_at", "ask_at", "last_at", "started_at", "cycle", "cycle_seconds", "request_id")
