@@ -22,7 +22,7 @@ SERIES = (
 @pytest.fixture(scope="module")
 def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashDrill]:
     folder = tmp_path_factory.mktemp("crashes") / "drill"
-    with gateway(folder, speed=20) as served:
+    with gateway(folder) as served:
         yield crash_drill(folder, served, lines=LINES, now=NOW, long_chain=False)
 
 

@@ -12,7 +12,7 @@ from tests.drills.kill_drill import KillDrill
 
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
     requests = plan.planned(40, NOW)
-    with gateway(tmp_path / "drill", speed=20) as served:
+    with gateway(tmp_path / "drill") as served:
         drill = KillDrill(
             folder=tmp_path / "drill", gateway=served, lines=LINES, requests=requests, kills=5, rng=random.Random(1)
         )
