@@ -133,7 +133,7 @@ async def test_after_the_log_was_cleaned_the_whole_file_system_is_flushed(
     for version in (0, 1):
         (tmp_path / commit(REQUESTS.name, version)).unlink()
     whole: list[Path] = []
-    monkeypatch.setattr(flush, "_flush_everything", whole.append)
+    monkeypatch.setattr(flush, "flush_file_system", whole.append)
     await insert(queue(tmp_path))
     assert whole == [tmp_path / REQUESTS.name]
     assert mark_of(tmp_path, REQUESTS.name).read() == 3

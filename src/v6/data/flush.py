@@ -104,12 +104,12 @@ def flush_checkpoint(lake: Path, table: str, version: int) -> None:
 def _flush(folder: Path, done: int, version: int) -> None:
     log = folder / LOG
     if version - done > MOST_COMMITS:
-        _flush_everything(folder)
+        flush_file_system(folder)
         return
     try:
         commits = [_sound(read_commit(log, number), folder.name) for number in range(done + 1, version + 1)]
     except FileNotFoundError:  # the log was cleaned in between
-        _flush_everything(folder)
+        flush_file_system(folder)
         return
     data = [folder / path for commit in commits for path in commit.adds]
     flush_paths(data)
@@ -164,7 +164,8 @@ def _flush_file(file: int) -> None:
         os.fsync(file)
 
 
-def _flush_everything(folder: Path) -> None:
+def flush_file_system(folder: Path) -> None:
+    """Bring everything on a folder's file system to the disk. Blocks. Raises OSError."""
     if sys.platform != "linux":
         os.sync()
         return
