@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 async def demo(
     call: Call,
     *,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same market")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same market")] = 0,
     urgent: Annotated[bool, typer.Option(help="insert an urgent request in mid-demo and time it")] = True,
     folder: Annotated[Path, typer.Option(help="for the page, the journal and the logs")] = FOLDER,
     journal: Annotated[Path | None, typer.Option(help="the gateway's journal; journal.jsonl in the folder")] = None,

@@ -65,7 +65,7 @@ async def gateway(
         int | None, typer.Option(min=0, max=65535, help="listen here; 0 takes a free one; --gateway-port when left out")
     ] = None,
     host: Annotated[str | None, typer.Option(help="listen here; --gateway-host when left out")] = None,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same market")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same market")] = 0,
     now: Annotated[
         str | None, typer.Option(metavar="INSTANT", help=f"its now: an ISO 8601 instant, or {LAST_SESSION}")
     ] = None,
@@ -91,7 +91,7 @@ async def gateway(
     """Run the simulated gateway until it is stopped. Prints one line when it listens."""
     app = App(call.settings)
     market = app.market(seed)
-    clock = Clock(_clock_text(now, market, app.clock)) if now else app.clock
+    clock = Clock(simulated_now(now, market, app.clock).isoformat()) if now else app.clock
     served = app.simulated_gateway(
         market,
         clock=clock,
@@ -166,14 +166,20 @@ def middle_of_last_session(market: MarketSource, now: datetime) -> datetime:
     return opened + (closed - opened) / 2
 
 
-def _clock_text(now: str, market: MarketSource, clock: Clock) -> str:
-    if now == LAST_SESSION:
-        return middle_of_last_session(market, clock.now()).isoformat()
+def simulated_now(text: str, market: MarketSource, clock: Clock) -> datetime:
+    """The instant that --now names. Raises SettingsError when it is none, or none of the simulated market's."""
+    from v6.simulator.calendar import FIRST_DAY, LAST_DAY
+
+    if text == LAST_SESSION:
+        return middle_of_last_session(market, clock.now())
     try:
-        return parse_utc(now).isoformat()
+        instant = parse_utc(text)
     except ValueError as error:
-        text = f"--now is wrong ({now!r}): write an instant such as 2026-11-23T17:30:00Z, or {LAST_SESSION}"
-        raise SettingsError(text) from error
+        wrong = f"--now is wrong ({text!r}): write an instant such as 2026-11-23T17:30:00Z, or {LAST_SESSION}"
+        raise SettingsError(wrong) from error
+    if not FIRST_DAY <= instant.date() <= LAST_DAY:
+        raise SettingsError(f"--now is wrong ({text!r}): the simulated market lives from {FIRST_DAY} to {LAST_DAY}")
+    return instant
 
 
 async def fault(

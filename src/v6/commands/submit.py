@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,9 @@ async def submit(
 def parse_parameters(text: str) -> Mapping[str, Any]:
     """The parameters from JSON text. Raises RequestError when it is no JSON object."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise RequestError("--parameters is nested too deep") from error
     except ValueError as error:
         raise RequestError(f"--parameters is not JSON ({error}): write an object such as '{{\"dte\": 45}}'") from error
     if not isinstance(value, dict):
@@ -81,6 +84,13 @@ def parse_parameters(text: str) -> Mapping[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is there more than once")
+    return dict(pairs)
 
 
 def summary(request: IBRequest) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v6.app import App
-from v6.clock import ClockSetting, parse_utc
+from v6.clock import ClockSetting
 from v6.commands.command import Call, command
-from v6.commands.gateway import LAST_SESSION, middle_of_last_session
+from v6.commands.gateway import simulated_now
 from v6.errors import SettingsError
 from v6.settings import CONFIG_VARIABLE, PREFIX, Settings, as_environment
 
@@ -35,7 +35,7 @@ async def up(
         str | None,
         typer.Option(metavar="INSTANT", help="with --simulated, everybody's now: an ISO 8601 instant, or last-session"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="with --simulated, the market's seed")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="with --simulated, the market's seed")] = 0,
 ) -> None:
     """Run worker, scheduler and the watch over freshness until stopped, each started again when it falls.
 
@@ -48,21 +48,15 @@ async def up(
         raise SettingsError("--now is for --simulated: a real gateway lives in the machine's time")
     app = App(call.settings)
     app.lake.check_usable()
-    clock = call.settings.clock if now is None else str(ClockSetting.parse(_origin(app, now, seed)))
+    clock = call.settings.clock if now is None else _clock_text(app, now, seed)
     settings = call.settings.model_copy(update={"clock": clock})
     supervisor = Supervisor(list(_daemons(app, settings, simulated=simulated, seed=seed)))
     with stop_on_signals(supervisor.stop):
         await supervisor.run()
 
 
-def _origin(app: App, now: str, seed: int) -> str:
-    if now == LAST_SESSION:
-        return middle_of_last_session(app.market(seed), app.clock.now()).isoformat()
-    try:
-        return parse_utc(now).isoformat()
-    except ValueError as error:
-        text = f"--now is wrong ({now!r}): write an instant such as 2026-11-23T17:30:00Z, or {LAST_SESSION}"
-        raise SettingsError(text) from error
+def _clock_text(app: App, now: str, seed: int) -> str:
+    return str(ClockSetting.parse(simulated_now(now, app.market(seed), app.clock).isoformat()))
 
 
 def _daemons(app: App, settings: Settings, *, simulated: bool, seed: int) -> Iterator[Daemon]:

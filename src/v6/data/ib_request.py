@@ -34,6 +34,7 @@ class RequestStatus(StrEnum):
         return self in OPEN_STATES
 
 
+KEY_LENGTH = 500  # characters
 OPEN_STATES = frozenset({RequestStatus.PENDING, RequestStatus.PROCESSING})
 
 
@@ -118,17 +119,23 @@ class NewRequest:
             instant = getattr(self, name)
             if instant is not None and (not isinstance(instant, datetime) or instant.tzinfo is None):
                 raise RequestError(f"{name} must be an instant with a time zone, not {instant!r}")
-        if self.idempotency_key is not None and not self.idempotency_key:
-            raise RequestError("idempotency_key must not be empty: leave it out")
-        if self.slot is not None and self.idempotency_key is None:
-            raise RequestError("slot needs an idempotency_key that names the schedule and the slot")
+        self._check_key()
         return self
+
+    def _check_key(self) -> None:
+        key: object = self.idempotency_key
+        if key is not None and (not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH):
+            raise RequestError(
+                f"idempotency_key must be text of 1 to {KEY_LENGTH} characters: shorten it or leave it out"
+            )
+        if self.slot is not None and key is None:
+            raise RequestError("slot needs an idempotency_key that names the schedule and the slot")
 
     def parameters_json(self) -> str:
         """The parameters as canonical JSON text. Raises RequestError when they are not JSON."""
         try:
             return json.dumps(dict(self.parameters), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(f"parameters are not JSON: {error}") from error
 
 
@@ -221,7 +228,7 @@ _ROW_SCHEMA = REQUESTS.schema
 def _json_object(text: str, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"{what} are not JSON: {error}") from error
     if not isinstance(value, dict):
         raise RequestError(f"{what} are not a JSON object but {text[:80]}")

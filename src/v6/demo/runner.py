@@ -15,7 +15,7 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.demo.children import Child, GatewayAddress, address_of, running
 from v6.demo.plan import planned_requests, urgent_request
 from v6.demo.progress import JournalTail, Progress, requests_now, rows_of
-from v6.errors import RequestFailed
+from v6.errors import RequestFailed, SettingsError
 from v6.settings import Settings
 
 LOOK_SECONDS = 0.5
@@ -30,6 +30,14 @@ class DemoFolder:
 
     path: Path
     journal: Path
+
+    def make(self) -> None:
+        """Raises SettingsError when it cannot be made."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SettingsError(f"the folder {self.path} cannot be made ({reason}): choose another --folder") from error
 
     @property
     def page(self) -> Path:
@@ -58,7 +66,7 @@ async def run_demo(settings: Settings, folder: DemoFolder, *, seed: int, urgent:
     """
     app = App(settings)
     app.lake.check_usable()
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.make()
     async with AsyncExitStack() as stack:
         serve = ["gateway", "--json", "--port", "0", "--now", "last-session", "--seed", str(seed)]
         serve += ["--host", "127.0.0.1", "--journal", str(folder.journal)]

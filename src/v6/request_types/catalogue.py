@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
@@ -24,8 +24,12 @@ from v6.data.ib_request import NewRequest
 from v6.errors import RequestError, SettingsError
 from v6.request_types.base import Parameters, RequestType
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 ENTRY_POINT_GROUP = "v6.request_types"
 PRIORITIES = (1, 2, 3)
+SHOWN_LENGTH = 80  # characters of a wrong value that an error shows
 _SYMBOL = re.compile(r"[A-Z0-9](?:[A-Z0-9. -]{0,28}[A-Z0-9.])?")
 
 
@@ -126,8 +130,9 @@ def _check_symbol(kind: RequestType[Any], symbol: object) -> None:
         raise RequestError(f"symbol is missing: {kind.name} needs one, for example SPY")
     if _SYMBOL.fullmatch(symbol) is None:
         wanted = symbol.strip().upper()
-        hint = f": write {wanted}" if _SYMBOL.fullmatch(wanted) else ": letters A-Z, digits, dot, space and hyphen only"
-        raise RequestError(f"symbol {symbol!r} is not one IB knows{hint}")
+        allowed = "at most 30 letters A-Z, digits, dots, spaces and hyphens"
+        hint = f"write {wanted}" if _SYMBOL.fullmatch(wanted) else allowed
+        raise RequestError(f"symbol {_short(symbol)} is not one IB knows: {hint}")
 
 
 def _checked_priority(priority: object) -> int:
@@ -145,7 +150,7 @@ def _parse(kind: RequestType[Any], parameters: object) -> Parameters:
         parsed: Parameters = kind.parameters.model_validate_json(text)
     except ValidationError as error:
         raise RequestError(_explained(kind, error)) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"parameters are not JSON: {error}") from error
     return parsed
 
@@ -156,8 +161,20 @@ def _explained(kind: RequestType[Any], error: ValidationError) -> str:
         path = ".".join(str(part) for part in ("parameters", *found["loc"]))
         if found["type"] == "extra_forbidden":
             texts.append(f"{path} is unknown: {kind.name} has {', '.join(kind.parameters.model_fields) or 'none'}")
-        elif found["loc"]:
-            texts.append(f"{path}: {found['msg'].removeprefix('Value error, ')}, not {found['input']!r}")
         else:
-            texts.append(f"{path}: {found['msg'].removeprefix('Value error, ')}")
+            texts.append(f"{path}: {_reason(found)}")
     return "; ".join(texts)
+
+
+def _reason(found: ErrorDetails) -> str:
+    """What is wrong with one value, which is named unless the reason names it."""
+    if found["type"].startswith(("datetime", "timezone")):
+        return f"write an instant with its zone, such as 2026-11-23T17:30:00Z, not {_short(found['input'])}"
+    reason = found["msg"].removeprefix("Value error, ")
+    names_it = not found["loc"] or ", not " in reason or _short(found["input"]) in reason
+    return reason if names_it else f"{reason}, not {_short(found['input'])}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,8 +39,8 @@ class GatewayOptions:
     control_port: int | None = None  # faults can be ordered here, on 127.0.0.1; 0 takes a free one
 
     def __post_init__(self) -> None:
-        if not self.account.startswith("SIM"):
-            raise ValueError(f"the simulated account {self.account!r} has to start with SIM")
+        if re.fullmatch(r"SIM[A-Za-z0-9]*", self.account) is None:
+            raise ValueError(f"the simulated account {self.account!r} has to start with SIM, then letters and digits")
         if self.market_data_lines < 2:
             raise ValueError(f"{self.market_data_lines} market-data lines are too few: at least 2")
 
