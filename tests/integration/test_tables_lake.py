@@ -14,7 +14,7 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.data import delta, upgrade
-from v6.data.delta import DeltaTable, Lake, TableSpec
+from v6.data.delta import DeltaTable, Lake, TableSpec, TableWriter
 from v6.data.describe import specs
 from v6.data.lake_account import LakeAccount
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
@@ -143,13 +143,49 @@ def test_an_older_lake_gets_the_columns_it_lacks(tmp_path: Path) -> None:
     older = replace(OPTION_SNAPSHOTS, columns=tuple(c for c in OPTION_SNAPSHOTS.columns if c.name != "pv_dividend"))
     lake = Lake(tmp_path)
     delta.append(lake.ensure(older), sample(older))
-    with pytest.raises(TableIncompatible, match="pv_dividend"):
-        lake.ensure(OPTION_SNAPSHOTS)
+    assert lake.scan(OPTION_SNAPSHOTS).select("pv_dividend").collect()["pv_dividend"].to_list() == [None, None]
     assert upgrade.upgrade(lake) == {"option_snapshots": ["pv_dividend"]}
     assert upgrade.upgrade(lake) == {}
     delta.append(lake.ensure(OPTION_SNAPSHOTS), sample(OPTION_SNAPSHOTS))
     stored = lake.scan(OPTION_SNAPSHOTS).collect()
     assert sorted(stored["pv_dividend"].to_list(), key=str) == [0.25, None, None, None]
+
+
+def test_the_next_writer_adds_the_columns_and_open_ones_go_on(tmp_path: Path) -> None:
+    older = replace(OPTION_SNAPSHOTS, columns=tuple(c for c in OPTION_SNAPSHOTS.columns if c.name != "pv_dividend"))
+    lake = Lake(tmp_path)
+    old = TableWriter(lake, older, app_id="old", epoch=1)
+    old.append(sample(older))
+    for app_id in ("new", "newer"):
+        TableWriter(lake, OPTION_SNAPSHOTS, app_id=app_id, epoch=1).append(sample(OPTION_SNAPSHOTS))
+    old.append(sample(older))
+    stored = lake.scan(OPTION_SNAPSHOTS).collect()
+    assert stored.height == 8
+    assert stored["pv_dividend"].null_count() == 6
+
+
+def test_two_that_add_a_column_at_the_same_moment_add_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = replace(OPTION_SNAPSHOTS, columns=tuple(c for c in OPTION_SNAPSHOTS.columns if c.name != "pv_dividend"))
+    lake = Lake(tmp_path)
+    lake.ensure(older)
+    stale = lake.open("option_snapshots")
+    lake.ensure(OPTION_SNAPSHOTS)
+    with monkeypatch.context() as patch:
+        objects = [stale]
+        real = Lake.open
+        patch.setattr(Lake, "open", lambda self, name: objects.pop() if objects else real(self, name))
+        lake.ensure(OPTION_SNAPSHOTS)
+    delta.append(lake.ensure(OPTION_SNAPSHOTS), sample(OPTION_SNAPSHOTS))
+
+
+def test_a_column_of_another_type_is_refused_with_the_difference(tmp_path: Path) -> None:
+    older = replace(
+        OPTION_SNAPSHOTS,
+        columns=tuple(replace(c, dtype=pl.Float32) if c.name == "bid" else c for c in OPTION_SNAPSHOTS.columns),
+    )
+    Lake(tmp_path).ensure(older)
+    with pytest.raises(TableIncompatible, match=r"option_snapshots .*bid is Float32 and must be Float64: .*v6 import"):
+        Lake(tmp_path).ensure(OPTION_SNAPSHOTS)
 
 
 def test_a_lake_without_a_column_that_is_never_null_is_refused(
@@ -162,7 +198,7 @@ def test_a_lake_without_a_column_that_is_never_null_is_refused(
     )
     Lake(tmp_path).ensure(older)
     assert upgrade.main([str(tmp_path)]) == 3
-    assert "lacks ['strike']" in capsys.readouterr().err
+    assert "strike is not there and is never null" in capsys.readouterr().err
 
 
 def test_an_upgrade_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,17 +227,32 @@ class Lake:
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created when absent; equal creations at the same instant make one table.
 
+        Columns that a newer version of v6 added to the spec are added to the stored table; they are null in its rows.
+
         Raises:
-            TableIncompatible: the stored columns differ in type from the spec.
+            TableIncompatible: the stored columns differ from the spec otherwise; the text shows how.
         """
         self.check_usable()
         if not self.exists(spec.name):
             self.check_room(spec.empty())
             self._create(spec)
             self.flush(spec.name, 0)
-        table = self.open(spec.name)
+        return self._fitting(spec, self.open(spec.name))
+
+    def _fitting(self, spec: TableSpec, table: DeltaTable) -> DeltaTable:
         _check_compatible(spec, table)
-        return table
+        for _ in range(COMMIT_TRIES):
+            lacking = missing_columns(table, spec)
+            if not lacking:
+                return table
+            try:
+                add_columns(table, lacking)
+                self.flush(spec.name, int(table.version()))
+            except (DeltaError, OSError) as error:  # a rival added them at the same moment, or the disk refuses
+                raise_refusal(error, self.url)
+                failure = error
+            table = self.open(spec.name)
+        raise LakeError(f"the table {spec.name} could not be given {lacking[0].name}: {_first_line(failure)}")
 
     def flush(self, name: str, version: int) -> None:
         """Bring every commit of a table up to a version to the disk, whoever wrote it. Blocks.
@@ -258,7 +273,9 @@ class Lake:
         """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent."""
         if not self.exists(spec.name):
             return spec.empty().lazy()
-        return scan_table(self.open(spec.name)).select(spec.schema.names())
+        table = self.open(spec.name)
+        lacking = {c.name: pl.lit(None, c.dtype) for c in missing_columns(table, spec) if c.nullable}
+        return scan_table(table).with_columns(**lacking).select(spec.schema.names())
 
     def _create(self, spec: TableSpec) -> None:
         try:
@@ -308,7 +325,7 @@ def missing_columns(table: DeltaTable, spec: TableSpec) -> list[Column]:
 
 
 def add_columns(table: DeltaTable, columns: Sequence[Column]) -> None:
-    """Give the stored table columns, null in every row so far. Writers that are open fail at their next commit.
+    """Give the stored table columns, null in every row so far. Writers that are open commit once more.
 
     Raises:
         DeltaError: the commit did not land.
@@ -351,10 +368,11 @@ def append(
         DeltaError: the commit did not land, or it is unknown whether it did.
     """
     transactions = [Transaction(app_id, version) for app_id, version in (app_transactions or {}).items()]
+    rows = _with_stored_columns(table, frame)
     metadata = {TRANSACTIONS: str(len(transactions)), **({"token": token} if token else {})}
     write_deltalake(
         table,
-        to_arrow(frame),
+        to_arrow(rows),
         mode="append",
         writer_properties=COMPRESSION,
         commit_properties=CommitProperties(custom_metadata=metadata, app_transactions=transactions or None),
@@ -430,13 +448,26 @@ def _has_versions(log: Path) -> bool:
 def _check_compatible(spec: TableSpec, table: DeltaTable) -> None:
     stored = scan_table(table).collect_schema()
     different = [
-        f"{name}: stored {stored[name]}, expected {dtype}"
+        f"{name} is {stored[name]} and must be {dtype}"
         for name, dtype in spec.schema.items()
         if name in stored and stored[name] != dtype
     ]
-    missing = [name for name in spec.schema if name not in stored]
-    if different or missing:
-        raise TableIncompatible(f"the table {spec.name} does not fit this version: {different}, missing {missing}")
+    different += [f"{c.name} is not there and is never null" for c in missing_columns(table, spec) if not c.nullable]
+    if different:
+        raise TableIncompatible(
+            f"the table {spec.name} does not fit this version: {'; '.join(different)}: use the version that wrote it, "
+            "or `v6 import` it into a new lake"
+        )
+
+
+def _with_stored_columns(table: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with null for columns that a newer version added while this writer was open."""
+    if all(field.name in frame.columns for field in table.schema().fields):
+        return frame
+    stored = scan_table(table).collect_schema()
+    return frame.select(
+        pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in stored.items()
+    )
 
 
 def _first_line(error: BaseException) -> str:

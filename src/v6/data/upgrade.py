@@ -1,7 +1,7 @@
 """Bring the tables of a lake to this version: ``python -m v6.data.upgrade data/lake``.
 
-A new version may only add columns that can be null; then the rows stored before hold null there. Stop the workers
-first: one that is open fails at its next commit.
+A new version may only add columns that can be null; then the rows stored before hold null there. Whoever opens a table
+for writing does the same for that table; this does it for all tables at once.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from v6.data import delta
-from v6.data.delta import DeltaError, Lake, TableSpec
+from v6.data.delta import Lake, TableSpec
 from v6.data.describe import specs
-from v6.errors import LakeError, TableIncompatible, V6Error
+from v6.errors import LakeError, V6Error
 
 
 def upgrade(lake: Lake) -> dict[str, list[str]]:
@@ -30,16 +30,7 @@ def upgrade(lake: Lake) -> dict[str, list[str]]:
 
 
 def _upgrade_table(lake: Lake, spec: TableSpec) -> list[str]:
-    table = lake.open(spec.name)
-    missing = delta.missing_columns(table, spec)
-    never_null = [column.name for column in missing if not column.nullable]
-    if never_null:
-        raise TableIncompatible(f"the table {spec.name} lacks {never_null}, which are never null: make a new lake")
-    if missing:
-        try:
-            delta.add_columns(table, missing)
-        except (DeltaError, OSError) as error:
-            raise LakeError(f"the table {spec.name} in {lake.url} could not be upgraded: {error}") from error
+    missing = delta.missing_columns(lake.open(spec.name), spec)
     lake.ensure(spec)
     return [column.name for column in missing]
 
