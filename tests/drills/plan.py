@@ -105,8 +105,8 @@ def _chains(now: datetime) -> Iterator[Planned]:
 def _expiries(market: Market, symbol: str, now: datetime) -> Sequence[date]:
     """Those listed now and in the next days, so that none expires during the drill."""
     (stock,) = market.find(ContractQuery(symbol=symbol, sec_type="STK"), now)
-    (listing,) = market.option_listings(stock.con_id, now)
-    return [day for day in listing.expiries if day > now.date() + timedelta(days=1)]
+    listed = {day for listing in market.option_listings(stock.con_id, now) for day in listing.expiries}
+    return sorted(day for day in listed if day > now.date() + timedelta(days=1))
 
 
 def _bars(now: datetime) -> Iterator[Planned]:
