@@ -185,8 +185,7 @@ class UnifiedScheduler:
 
     async def _hold(self, error: BaseException) -> None:
         """Say once why nothing is asked, and go on trying: a lake that is repaired needs no restart."""
-        message = str(error) if isinstance(error, LakeError) else await self._call(first_damage, self._lake, *CHAIN)
-        message = message or first_line(error)
+        message = await self._call(first_damage, self._lake, *CHAIN) or first_line(error)
         if message != self._held:
             self._events.emit(SchedulerHeld(message=message))
         self._held = message
