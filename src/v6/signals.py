@@ -4,14 +4,18 @@ A daemon that is told to stop exits 0, however often and however early it is tol
 first line of the process on, are calls while the daemon runs, and are ignored from its end until the process is gone.
 There is no moment in between: Python gives signals back their default as late as while the interpreter ends, but leaves
 alone what is ignored.
+
+SIGINT stays held in all threads of a daemon, and one thread takes it: polars puts a handler of its own in place of ours
+while it computes, which would make a KeyboardInterrupt of it in the middle of a query.
 """
 
 from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -43,13 +47,37 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         loop.add_reader(receiver, _call_for_each, receiver, stop)
         woken_before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         _set_all(_told)
-        release_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         try:
-            yield
+            with _taken_by_a_thread(sender):
+                yield
         finally:
             _set_all(signal.SIG_IGN)
             signal.set_wakeup_fd(woken_before)
             loop.remove_reader(receiver)
+
+
+@contextmanager
+def _taken_by_a_thread(sender: socket.socket) -> Iterator[None]:
+    """While open, a SIGINT that is held is passed on through the socket; one that is not held comes by its handler."""
+    if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, []):
+        yield
+        return
+    is_over = threading.Event()
+
+    def take() -> None:
+        while signal.sigwait([signal.SIGINT]) and not is_over.is_set():
+            with suppress(OSError):  # the socket is full: enough have been told
+                sender.send(bytes([signal.SIGINT]))
+
+    taker = threading.Thread(target=take, name="SIGINT", daemon=True)
+    taker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        signal.pthread_kill(taker.ident or 0, signal.SIGINT)
+        taker.join()
 
 
 @contextmanager
