@@ -9,7 +9,7 @@ SYSTEMD ?= /run/systemd/system
 KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session drills drill-weeks drill-causes drill-load clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years drills drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md h
 	$(BIN)/python bench/bench_flush.py
 	$(BIN)/python bench/bench_partitions.py
 	$(BIN)/python bench/bench_demo.py
+
+bench-years: setup ## measure the queue over 20,000 batches and with 1 and 10 million finished requests; about 40 minutes
+	$(BIN)/python bench/bench_years.py
 
 bench-session: setup ## measure whole collection cycles against the gateway's limits; about 20 minutes
 	$(BIN)/python bench/bench_session.py

@@ -159,6 +159,7 @@ async def main(failures: int) -> None:
             events=app.events,
             worker_name=app.settings.worker_name,
             poll_seconds=0.05,
+            upkeep=app.upkeep(queue),
         )
         with stop_on_signals(worker.stop):
             await worker.run()

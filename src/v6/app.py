@@ -12,10 +12,13 @@ from v6.logs import log_events
 from v6.settings import Settings, config_path
 
 if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads only what it uses
+    from collections.abc import Callable, Coroutine
+
     from v6.core.ib_connection import IBConnectionManager
     from v6.core.unified_queue_worker import UnifiedQueueWorker
     from v6.data.delta import Lake
     from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+    from v6.maintenance.maintainer import Maintainer
     from v6.request_types.catalogue import Catalogue
     from v6.scheduler.capacity import Capacity
     from v6.scheduler.expectations import Expectation
@@ -59,8 +62,19 @@ class App:
             source=source,
             worker_id=worker_id,
             key_lifetime_seconds=self.settings.key_lifetime_seconds,
+            history_days=self._history_days(),
             check=self._check,
         )
+
+    def _history_days(self) -> int | None:
+        """How long finished requests are kept; None for ever. Raises SettingsError when ``retention`` is wrong."""
+        from v6.data.ib_request import HISTORY_DAYS
+
+        if not self.settings.retention:
+            return HISTORY_DAYS
+        from v6.maintenance.maintainer import queue_days
+
+        return queue_days(self.settings.retention)
 
     def _check(self, new: NewRequest) -> NewRequest:
         return self.catalogue.check(new)  # loaded at the first insert: most commands insert nothing
@@ -125,7 +139,29 @@ class App:
             urgent_places=settings.urgent_places,
             grace_seconds=settings.grace_seconds,
             derivation_executor=partial(derivation_processes, settings.derive_processes),
+            upkeep=self.upkeep(queue),
         )
+
+    def upkeep(self, queue: IBRequestQueue) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """What has the lake maintained while a worker runs; None where the settings say that nothing does.
+
+        Raises:
+            SettingsError: ``retention`` is wrong.
+        """
+        if not self.settings.maintenance:
+            return None
+        from v6.maintenance.keeper import Keeper
+        from v6.maintenance.maintainer import check_retention
+
+        check_retention(self.settings.retention)
+        keeper = Keeper(settings=self.settings, clock=self.clock, events=self.events, version=lambda: queue.version)
+        return keeper.run
+
+    def maintainer(self) -> Maintainer:
+        """Maintenance of the lake in this process. Raises SettingsError when ``retention`` is wrong."""
+        from v6.maintenance.maintainer import Maintainer, Promises
+
+        return Maintainer(self.lake, self.clock, Promises.of(self.settings))
 
     @cached_property
     def schedules(self) -> list[Schedule]:

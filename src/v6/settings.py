@@ -110,6 +110,26 @@ class Settings(BaseModel):
     backfill_cron: str = Field(
         default="30 18 * * *", description="when the scheduler fills holes, cron in New York's time; empty is never"
     )
+    maintenance: bool = Field(
+        default=True, description="the worker looks after the lake's tables beside its work; see also `v6 maintain`"
+    )
+    maintenance_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="how often it does, machine seconds; a busy queue is looked after more often",
+    )
+    retention: str = Field(
+        default="",
+        description="days that rows are kept, TABLE=DAYS, … (0 is for ever); unless set: ib_requests=90, "
+        "worker_state=30, scheduler_state=30, the rest for ever",
+    )
+    reader_hours: float = Field(
+        default=24.0, ge=0, le=168, description="how long a reader may go on with what it opened of a result table"
+    )
+    queue_reader_hours: float = Field(
+        default=1.0, ge=0, le=24, description="the same for ib_requests, worker_state and scheduler_state"
+    )
     clock: Annotated[str, AfterValidator(_clock_text)] = Field(
         default="", description="ORIGIN[@ANCHOR][*SPEED]: another now and another pace; empty is the machine's time"
     )

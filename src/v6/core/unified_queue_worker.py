@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from v6.clock import Clock
 from v6.core.derivation_processes import derivation_processes
@@ -71,10 +72,11 @@ class UnifiedQueueWorker:
         result_tables: Mapping[str, type[Table]] | None = None,
         lock_dir: Path | None = None,
         derivation_executor: Callable[[], concurrent.futures.Executor] = derivation_processes,
+        upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """``poll_seconds`` and ``grace_seconds`` are machine time; ``urgent_places`` of ``batch_size`` are kept for
         priority 1; ``result_tables`` replaces the package's own. The queue's ``worker_id`` is the worker's name.
-        ``derivation_executor`` makes what statistics are computed on."""
+        ``derivation_executor`` makes what statistics are computed on; ``upkeep`` maintains the lake beside the work."""
         if queue.worker_id != worker_name:
             raise SettingsError(f"the queue is opened for worker {queue.worker_id!r}, not for {worker_name!r}")
         self._queue = queue
@@ -88,6 +90,7 @@ class UnifiedQueueWorker:
         self._batch_size = batch_size
         self._urgent_places = urgent_places
         self._grace_seconds = grace_seconds
+        self._upkeep = upkeep
         self._tables = tables() if result_tables is None else result_tables
         self._lock = WorkerLock(lock_dir or lock_folder(lake), worker_name)
         self._writer = ResultWriter(lake=lake, clock=clock, events=events, app_id=worker_name, tables=self._tables)
@@ -172,6 +175,8 @@ class UnifiedQueueWorker:
         side["worker reporter"] = self._reporter.run()
         side["pauses"] = self._pauses.run()
         side["table health"] = self._health.run()
+        if self._upkeep is not None:
+            side["upkeep"] = self._upkeep()
         self._side_tasks = [asyncio.create_task(work, name=name) for name, work in side.items()]
         for task in self._side_tasks:
             task.add_done_callback(lambda _: self._in_flight.urgent_news.set())

@@ -14,29 +14,47 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, QueryBuilder, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    QueryBuilder,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
 
 __all__ = [
     "UTC_MICROSECONDS",
     "Column",
+    "DataFile",
     "DeltaError",
     "DeltaTable",
     "Lake",
     "TableSpec",
     "TableWriter",
+    "Upkeep",
     "add_columns",
     "append",
+    "checkpoint",
+    "data_files",
     "drop_missing_files",
     "filesystem",
+    "has_landed",
     "missing_columns",
     "partition_dates",
     "query",
+    "replace_files",
     "scan_table",
     "to_arrow",
 ]
@@ -51,7 +69,9 @@ from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 SEQUENCE_BITS = 32  # an app transaction's version is the epoch, then the number of the commit within it
 COMMIT_TRIES = 8
+RECENT_COMMITS = 100
 COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3)
+HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # maintenance cleans the log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +90,36 @@ class Column:
         return bool(self.null_means)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upkeep:
+    """How a table is maintained (docs/maintenance.md).
+
+    ``keep_days`` is how long its rows are kept, None for ever. A commit costs more with every file in the log, so the
+    log of a table that is written all day is kept short: a version is given up when it is ``log_commits`` behind and
+    was replaced ``log_seconds`` ago. ``for_readers`` says that people read it at length: removed files wait longer.
+    """
+
+    keep_days: int | None = None
+    log_commits: int = 200
+    log_seconds: float = 600.0
+    for_readers: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFile:
+    """One file of a table: its path below the table's folder, what the log says of it, and its statistics by column.
+
+    ``rows`` is None where the log has no number; ``modified_ms`` is when its youngest row was written, ms since 1970.
+    """
+
+    path: str
+    size_bytes: int
+    rows: int | None
+    modified_ms: int
+    partition: tuple[tuple[str, str | None], ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """One table: its columns, its folders on disk, the order of rows in a file and the key that identifies a row."""
@@ -81,6 +131,7 @@ class TableSpec:
     sort_by: tuple[str, ...]
     key: tuple[str, ...]
     configuration: Mapping[str, str] = field(default_factory=dict)
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -376,6 +427,75 @@ def append(
         mode="append",
         writer_properties=COMPRESSION,
         commit_properties=CommitProperties(custom_metadata=metadata, app_transactions=transactions or None),
+        post_commithook_properties=HOOKS,
+    )
+    return int(table.version())
+
+
+def has_landed(table: DeltaTable, token: str) -> bool:
+    """True when a commit with that token is among the last ones up to the object's version."""
+    return any(commit.get("token") == token for commit in table.history(RECENT_COMMITS))
+
+
+def data_files(table: DeltaTable) -> list[DataFile]:
+    """The files of a table object's version."""
+    rows = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
+    return [_data_file(row) for row in rows.iter_rows(named=True)]
+
+
+def checkpoint(table: DeltaTable) -> None:
+    """Write down all files of the object's version, so that readers need not read the commits before it.
+
+    Raises:
+        DeltaError: it could not be written.
+    """
+    table.create_checkpoint()
+
+
+def _data_file(row: Mapping[str, Any]) -> DataFile:
+    names = [name.removeprefix("partition.") for name in row if name.startswith("partition.")]
+    values = [(name, row[f"partition.{name}"]) for name in names]
+    return DataFile(
+        path=unquote(row["path"]),  # the log has it encoded
+        size_bytes=row["size_bytes"],
+        rows=row["num_records"],
+        modified_ms=row["modification_time"],
+        partition=tuple((name, None if value is None else str(value)) for name, value in values),
+        statistics={name: value for name, value in row.items() if name.startswith(("min.", "max."))},
+    )
+
+
+def replace_files(
+    table: DeltaTable,
+    removed: Sequence[DataFile],
+    added: Sequence[tuple[DataFile, str]],
+    *,
+    deleted_ms: int,
+    reason: str,
+) -> int:
+    """Put files in place of others, in one commit that brings nobody new rows; the table's version afterwards.
+
+    ``added`` are files that lie in the table's folder already, each with its statistics as the log's JSON. The commit
+    is refused unless it is the very next version after the object's, so nothing can have happened in between; and
+    appends of others, from whatever version, are not refused because of it (docs/maintenance.md).
+
+    Raises:
+        DeltaError: the commit did not land, or it is unknown whether it did.
+    """
+    adds = [
+        AddAction(file.path, file.size_bytes, dict(file.partition), file.modified_ms, False, stats)
+        for file, stats in added
+    ]
+    removes = [RemoveAction(f.path, False, deleted_ms, f.size_bytes, dict(f.partition)) for f in removed]
+    table.create_write_transaction(
+        [*adds, *removes],
+        "append",
+        table.schema(),
+        table.metadata().partition_columns,
+        commit_properties=CommitProperties(
+            custom_metadata={"maintenance": reason, TRANSACTIONS: "0"}, max_commit_retries=0
+        ),
+        post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
     )
     return int(table.version())
 

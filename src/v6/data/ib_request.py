@@ -15,8 +15,10 @@ from typing import Any, Self
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
+from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.errors import RequestError
+
+HISTORY_DAYS = 90  # how long finished requests are kept when nothing else is set
 
 
 class RequestStatus(StrEnum):
@@ -82,6 +84,11 @@ REQUESTS = TableSpec(
     partition_by=("date",),
     sort_by=("created_at", "request_id", "revision"),
     key=("request_id", "revision"),
+    configuration={
+        "delta.dataSkippingStatsColumns": "revision,created_at,updated_at",  # every commit carries them along
+        "delta.deletedFileRetentionDuration": "interval 1 days",
+    },
+    upkeep=Upkeep(keep_days=HISTORY_DAYS, log_seconds=10.0, for_readers=False),
 )
 
 

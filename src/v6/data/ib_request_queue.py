@@ -23,10 +23,10 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.delta import Lake
-from v6.data.ib_request import REQUESTS, IBRequest, NewRequest, Priority, RequestStatus
+from v6.data.ib_request import HISTORY_DAYS, REQUESTS, IBRequest, NewRequest, Priority, RequestStatus
 from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
 from v6.data.queue_log import current, requests_of
-from v6.data.queue_state import ClaimLimits, QueueState
+from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState
 from v6.data.queue_writer import QueueWriter
 from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
 
@@ -34,7 +34,6 @@ __all__ = ["IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats"
 
 KEY_NAMESPACE = uuid.UUID("6b1f3f0e-5d57-5c39-9b1e-9d8f6f1f6a51")
 SLOT_NAMESPACE = uuid.UUID("0f4f2d1b-9a0f-5a6e-8f6f-0f2f9a7c3d42")
-RETENTION_DAYS = 90
 WAIT_POLL_SECONDS = 0.1
 
 InsertCheck = Callable[[NewRequest], NewRequest]
@@ -72,16 +71,19 @@ class IBRequestQueue:
         source: str = "script",
         worker_id: str = "",
         key_lifetime_seconds: float = 600.0,
+        history_days: int | None = HISTORY_DAYS,
         check: InsertCheck | None = None,
     ) -> None:
-        """``check`` fills a type's defaults and refuses bad requests; without one the installed catalogue does."""
+        """``check`` fills a type's defaults and refuses bad requests; without one the installed catalogue does.
+        ``history_days`` is how long finished requests are kept, None for ever: older slots are refused."""
         self.lake = lake if isinstance(lake, Lake) else Lake(lake)
         self.worker_id = worker_id
         self._clock = clock or Clock()
         self._source = source
         self._key_lifetime = timedelta(seconds=key_lifetime_seconds)
+        self.history_days = history_days
         self._check = check
-        self._writer = QueueWriter(self.lake, self._clock)
+        self._writer = QueueWriter(self.lake, self._clock, self._key_lifetime + KEY_MEMORY)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ib-requests")
 
     # Inserting
@@ -170,12 +172,12 @@ class IBRequestQueue:
             return str(uuid.uuid4()), True
         state = self._writer.state
         if new.slot is not None:
-            if new.slot < now - timedelta(days=RETENTION_DAYS):
+            if self.history_days is not None and new.slot < now - timedelta(days=self.history_days):
                 raise RequestError(
-                    f"slot {new.slot} is older than the queue's {RETENTION_DAYS} days: it cannot be kept"
+                    f"slot {new.slot} is older than the queue's {self.history_days} days: it cannot be kept"
                 )
             return slot_id(key), not state.knows(slot_id(key))
-        tail = state.keys.get(key)
+        tail = state.tail(key, now)
         if tail is None:
             first = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{now.date().isoformat()}"))
             return first, first in born or not state.knows(first)
@@ -371,7 +373,7 @@ class IBRequestQueue:
         return self._writer.transact(decide)[0]
 
     def _check_key_is_free(self, state: QueueState, request: IBRequest) -> None:
-        tail = state.keys.get(request.idempotency_key or "")
+        tail = state.tail(request.idempotency_key, self._clock.now())
         rival = tail is not None and tail.request_id != request.request_id and tail.status.is_open
         if tail is not None and rival:
             raise RequestConflict(
@@ -379,6 +381,11 @@ class IBRequestQueue:
             )
 
     # Reading
+
+    @property
+    def version(self) -> int:
+        """The version of the table that was folded last; -1 before the first look."""
+        return self._writer.version
 
     async def get(self, request_id: str) -> IBRequest:
         """The request's state now. Raises UnknownRequest."""

@@ -119,7 +119,7 @@ class IncidentsTable(Table):
             if row is None:
                 return None
             try:
-                self._append(table, row)
+                self._commit(table, row)
             except (DeltaError, OSError) as error:  # a rival was first, or the commit is in doubt: look again
                 failure = error
                 if self._has(row):
@@ -128,7 +128,7 @@ class IncidentsTable(Table):
             return row
         raise LakeError(f"an incident could not be written to {self.lake.url}: {failure}") from failure
 
-    def _append(self, table: DeltaTable, row: Incident) -> None:
+    def _commit(self, table: DeltaTable, row: Incident) -> None:
         now = self.clock.now()
         values = {
             "incident_id": row.incident_id,

@@ -7,9 +7,10 @@ between, it says so and the caller folds the whole table again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,11 +18,12 @@ import polars as pl
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaTable, Lake, filesystem, scan_table
+from v6.data.delta import DeltaTable, Lake, data_files, filesystem, scan_table
 from v6.data.ib_request import OPEN_STATES, REQUESTS, IBRequest, RequestStatus
-from v6.data.queue_state import KeyTail, QueueState
+from v6.data.queue_state import KEY_MEMORY, KeyTail, QueueState
 from v6.errors import RequestError, TableDamaged
 
+LOAD_ROWS = 1_000_000  # rows of the queue that are folded at once at a start
 STATES = frozenset(str(status) for status in RequestStatus)
 BIRTH_ORDER = ["created_at", "source", "parameters"]
 
@@ -121,33 +123,64 @@ def current(rows: pl.LazyFrame) -> pl.LazyFrame:
     return ordered.unique(subset="request_id", keep="first", maintain_order=True)
 
 
-def load(table: DeltaTable) -> QueueState:
-    """The whole table at the object's version, folded."""
-    state = QueueState()
+def load(table: DeltaTable, now: datetime, key_memory: timedelta = KEY_MEMORY) -> QueueState:
+    """The whole table at the object's version, folded; ``now`` tells which keys need not be remembered."""
+    state = QueueState(key_memory)
     rows = scan_table(table)
+    opened = [_load_days(state, rows, days) for days in _groups_of_days(table)]
+    _load_keys(state, rows, now)
+    for request in _open_requests(state, rows, pl.concat(opened) if opened else None):
+        state.fold(request)
+    return state
+
+
+def _groups_of_days(table: DeltaTable) -> Iterator[list[date]]:
+    """The table's days, as many at once as have not too many rows."""
+    rows: Counter[date] = Counter()
+    for file in data_files(table):
+        rows[date.fromisoformat(str(dict(file.partition)["date"]))] += file.rows or LOAD_ROWS
+    group: list[date] = []
+    for day in sorted(rows):
+        if group and sum(rows[d] for d in group) + rows[day] > LOAD_ROWS:
+            yield group
+            group = []
+        group.append(day)
+    if group:
+        yield group
+
+
+def _load_days(state: QueueState, rows: pl.LazyFrame, days: Sequence[date]) -> pl.DataFrame:
+    """Take in what is finished of some days; the requests that are open there: id, revision, date."""
     latest = (
-        rows.select("request_id", "revision", "status")
+        rows.filter(pl.col("date").is_between(days[0], days[-1]))
+        .select("request_id", "revision", "status", "date")
         .group_by("request_id")
-        .agg(pl.col("revision").max(), pl.col("status").sort_by("revision").last())
+        .agg(pl.all().sort_by("revision").last())
         .collect(engine="streaming")
     )
     is_open = pl.col("status").is_in([str(s) for s in OPEN_STATES])
     finished = latest.filter(~is_open)
     counts = {RequestStatus(s): n for s, n in finished["status"].value_counts().iter_rows() if s in STATES}
     state.load_finished(finished["request_id"], counts)
-    _load_keys(state, rows)
-    opened = latest.filter(is_open).select("request_id", "revision").lazy()
-    for request in requests_of(rows.join(opened, on=["request_id", "revision"], how="semi").collect()):
-        state.fold(request)
-    return state
+    return latest.filter(is_open).select("request_id", "revision", "date")
 
 
-def _load_keys(state: QueueState, rows: pl.LazyFrame) -> None:
-    keyed = rows.filter(pl.col("idempotency_key").is_not_null()).select(
+def _open_requests(state: QueueState, rows: pl.LazyFrame, opened: pl.DataFrame | None) -> list[IBRequest]:
+    """The rows of what is open. First rows of one request may lie in two days, its later ones lie in one of them."""
+    if opened is None or opened.is_empty():
+        return []
+    is_stray = [revision == 0 and request_id in state.finished for request_id, revision, _ in opened.iter_rows()]
+    wanted = opened.filter(~pl.Series(is_stray, dtype=pl.Boolean))
+    here = rows.filter(pl.col("date").is_in(wanted["date"].unique().to_list()))
+    return requests_of(here.join(wanted.lazy(), on=["request_id", "revision"], how="semi").collect())
+
+
+def _load_keys(state: QueueState, rows: pl.LazyFrame, now: datetime) -> None:
+    keyed = rows.filter(pl.col("idempotency_key").is_not_null(), pl.col("updated_at") >= now - state.key_memory).select(
         "idempotency_key", "request_id", "revision", "status", "updated_at", *BIRTH_ORDER
     )
     for row in current(keyed).sort("updated_at", "request_id").collect().iter_rows(named=True):
         if row["status"] in STATES:
             status = RequestStatus(row["status"])
             tail = KeyTail(request_id=row["request_id"], status=status, updated_at=row["updated_at"])
-            state.keys[row["idempotency_key"]] = tail
+            state.note_tail(row["idempotency_key"], tail)

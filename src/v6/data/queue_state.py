@@ -1,25 +1,24 @@
 """The queue folded in memory: what is open, in which order it is due, what is finished, and which keys hold.
 
 Pure bookkeeping: rows go in, choices come out; nothing here reads or writes. Open requests are kept whole; of finished
-ones only their ids, sixteen bytes each, so that a duplicate of a finished request stays finished.
+ones only their ids, so that a duplicate of a finished request stays finished, and for a while their keys.
 """
 
 from __future__ import annotations
 
 import heapq
-import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import blake2b
 
-import numpy as np
-import numpy.typing as npt
+import polars as pl
 
+from v6.data.finished_ids import FinishedIds
 from v6.data.ib_request import IBRequest, RequestStatus
 
-CONSOLIDATE_AT = 50_000  # finished ids that gather in a set before they go into the sorted array
+KEY_MEMORY = timedelta(days=2)  # how long after its end the last request of a key is remembered
+FORGET_AT = 10_000  # keys more than at the last look make another look at what can be forgotten worth it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,55 +52,16 @@ class KeyTail:
         return self.status is RequestStatus.SUCCESS and now - self.updated_at < lifetime
 
 
-class FinishedIds:
-    """A set of request ids that costs sixteen bytes each."""
-
-    def __init__(self) -> None:
-        self._sorted: npt.NDArray[np.bytes_] = np.empty(0, dtype="S16")
-        self._recent: set[bytes] = set()
-        self._removed: set[bytes] = set()
-
-    def __contains__(self, request_id: str) -> bool:
-        key = _id_bytes(request_id)
-        if key in self._removed:
-            return False
-        if key in self._recent:
-            return True
-        at = int(np.searchsorted(self._sorted, np.bytes_(key)))
-        return at < len(self._sorted) and bool(self._sorted[at] == np.bytes_(key))
-
-    def add(self, request_id: str) -> None:
-        """Put one id in."""
-        key = _id_bytes(request_id)
-        self._removed.discard(key)
-        self._recent.add(key)
-        if len(self._recent) >= CONSOLIDATE_AT:
-            self._consolidate()
-
-    def discard(self, request_id: str) -> None:
-        """Take one id out."""
-        key = _id_bytes(request_id)
-        self._recent.discard(key)
-        self._removed.add(key)
-
-    def extend(self, request_ids: Iterable[str]) -> None:
-        """Put many ids in at once."""
-        self._recent.update(map(_id_bytes, request_ids))
-        self._consolidate()
-
-    def _consolidate(self) -> None:
-        recent = np.array(sorted(self._recent), dtype="S16")
-        self._sorted = np.union1d(self._sorted, recent)
-        self._recent.clear()
-
-
 class QueueState:
     """The state of every request, as far as choosing the next ones needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_memory: timedelta = KEY_MEMORY) -> None:
+        """``key_memory`` must exceed the time that a key holds after its request's end."""
         self.open: dict[str, IBRequest] = {}
         self.finished = FinishedIds()
-        self.keys: dict[str, KeyTail] = {}
+        self.key_memory = key_memory
+        self._keys: dict[str, KeyTail] = {}
+        self._forget_at = FORGET_AT
         self.counts: Counter[RequestStatus] = Counter()
         self._ready: dict[str, list[tuple[int, datetime, str, int]]] = {}
         self._delayed: list[tuple[datetime, str, int]] = []
@@ -112,7 +72,15 @@ class QueueState:
         """True when a request of that id exists."""
         return request_id in self.open or request_id in self.finished
 
-    def load_finished(self, request_ids: Iterable[str], counts: Mapping[RequestStatus, int]) -> None:
+    def tail(self, key: str | None, now: datetime) -> KeyTail | None:
+        """The request of a key that changed last; None where there is none, or it ended too long ago to matter."""
+        found = self._keys.get(key or "")
+        return None if found is None or self._is_forgotten(found, now) else found
+
+    def _is_forgotten(self, tail: KeyTail, now: datetime) -> bool:
+        return not tail.status.is_open and now - tail.updated_at > self.key_memory
+
+    def load_finished(self, request_ids: pl.Series, counts: Mapping[RequestStatus, int]) -> None:
         """Take in finished requests of a cold start by id only."""
         self.finished.extend(request_ids)
         self.counts.update(counts)
@@ -151,7 +119,7 @@ class QueueState:
         key = row.idempotency_key
         if key is None:
             return
-        self.keys[key] = KeyTail(request_id=row.request_id, status=row.status, updated_at=row.updated_at)
+        self.note_tail(key, KeyTail(request_id=row.request_id, status=row.status, updated_at=row.updated_at))
         alive = self._alive_by_key.setdefault(key, set())
         if row.status.is_open:
             alive.add(row.request_id)
@@ -159,6 +127,14 @@ class QueueState:
         alive.discard(row.request_id)
         if not alive:
             del self._alive_by_key[key]
+
+    def note_tail(self, key: str, tail: KeyTail) -> None:
+        """Remember the request of a key that changed last; now and then, forget those that ended long ago."""
+        self._keys[key] = tail
+        if len(self._keys) < self._forget_at:
+            return
+        self._keys = {k: t for k, t in self._keys.items() if not self._is_forgotten(t, tail.updated_at)}
+        self._forget_at = len(self._keys) + max(FORGET_AT, len(self._keys) // 2)
 
     def _enqueue(self, row: IBRequest) -> None:
         if row.deadline is not None:
@@ -251,10 +227,3 @@ def _birth(row: IBRequest) -> tuple[datetime, str, str]:
 
 def _age(row: IBRequest) -> tuple[datetime, str]:
     return (row.created_at, row.request_id)
-
-
-def _id_bytes(request_id: str) -> bytes:
-    try:
-        return uuid.UUID(request_id).bytes
-    except ValueError:  # an id that somebody wrote past the queue
-        return blake2b(request_id.encode(), digest_size=16).digest()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from v6.clock import Clock
 from v6.data.delta import DeltaError, DeltaTable, Lake, append
 from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.queue_log import Commit, QueueLog, load
-from v6.data.queue_state import QueueState
+from v6.data.queue_state import KEY_MEMORY, QueueState
 from v6.data.refusal import raise_refusal
 from v6.errors import CommitContended
 
@@ -30,8 +31,10 @@ Decision = Callable[[QueueState], Sequence[IBRequest]]
 class QueueWriter:
     """Folds ``ib_requests`` and commits changes of state to it."""
 
-    def __init__(self, lake: Lake, clock: Clock) -> None:
+    def __init__(self, lake: Lake, clock: Clock, key_memory: timedelta = KEY_MEMORY) -> None:
+        """``key_memory`` is how long the last request of a key is remembered after its end."""
         self._lake = lake
+        self._key_memory = key_memory
         self._clock = clock
         self._log = QueueLog(lake)
         self._table: DeltaTable | None = None
@@ -41,7 +44,12 @@ class QueueWriter:
         self._landed: set[str] = set()
         self._last_token = ""
         self._rival_at = float("-inf")
-        self.state = QueueState()
+        self.state = QueueState(key_memory)
+
+    @property
+    def version(self) -> int:
+        """The version that is folded; -1 before the first look. Any thread may ask."""
+        return self._folded
 
     def refresh(self) -> bool:
         """Fold what is new; True when anything was."""
@@ -154,7 +162,7 @@ class QueueWriter:
 
     def _load(self, table: DeltaTable) -> None:
         with self._lake.reading(REQUESTS.name):
-            self.state = load(table)
+            self.state = load(table, self._clock.now(), self._key_memory)
         self._folded = int(table.version())
 
     def _catch_up(self, table: DeltaTable) -> bool:

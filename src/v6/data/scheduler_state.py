@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
+from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.data.table import Table
 
 SCHEDULER_STATE = TableSpec(
@@ -40,9 +40,9 @@ SCHEDULER_STATE = TableSpec(
     key=("scheduler_id", "known_at"),
     configuration={
         "delta.dataSkippingStatsColumns": "scheduler_id,known_at",
-        "delta.logRetentionDuration": "interval 1 days",
         "delta.deletedFileRetentionDuration": "interval 1 days",
     },
+    upkeep=Upkeep(keep_days=30, log_seconds=60.0, for_readers=False),
 )
 
 

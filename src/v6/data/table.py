@@ -6,6 +6,8 @@ need neither worker nor gateway, and on a table that does not exist yet they giv
 
 from __future__ import annotations
 
+import random
+import uuid
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,7 @@ from v6.errors import LakeError
 
 # A trading date and the UTC day of a timestamp differ by a night, a weekend or a holiday, never by more than this.
 TRADING_DATE_MARGIN = timedelta(days=7)
+APPEND_TRIES = 8
 
 
 class Table:
@@ -54,22 +57,38 @@ class Table:
             NotDurable: the rows landed and could not be flushed.
             DiskRefuses: the disk is full or read-only.
             TableIncompatible: the rows do not fit the table.
-            LakeError: the commit failed; it may have landed all the same.
+            LakeError: the commit did not land, however often it was tried.
         """
         rows = self.prepare(frame)
-        table = self._writing or self.lake.ensure(self.spec)
         if rows.is_empty():
-            return int(table.version())
-        self._writing = None  # kept only after a commit that went through
+            return int((self._writing or self.lake.ensure(self.spec)).version())
         self.lake.check_room(rows)
-        try:
-            version = delta.append(table, rows)
-        except (DeltaError, OSError) as error:
-            raise_refusal(error, self.lake.url)
-            raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {error}") from error
-        self._writing = table
+        version = self._append(rows)
         self.lake.flush(self.spec.name, version)
         return version
+
+    def _append(self, rows: pl.DataFrame) -> int:
+        """Commit; again where rivals kept coming first, or where this object slept until its part of the log was gone.
+
+        What failed may have landed: the token in the commit tells.
+        """
+        token = uuid.uuid4().hex
+        failure: Exception | None = None
+        for attempt in range(APPEND_TRIES):
+            table, self._writing = self._writing or self.lake.ensure(self.spec), None
+            if failure is not None and delta.has_landed(table, token):
+                return int(table.version())
+            try:
+                table.update_incremental()
+                version = delta.append(table, rows, token=token)
+            except (DeltaError, OSError) as error:
+                raise_refusal(error, self.lake.url)
+                failure = error
+                self.clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
+                continue
+            self._writing = table  # kept only after a commit that went through
+            return version
+        raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {failure}") from failure
 
     def as_of(self, moment: datetime) -> pl.LazyFrame:
         """The rows that were known at ``moment`` (machine time): what a reader would have seen then."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
+from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.data.table import Table, known_by
 
 WORKER_STATE = TableSpec(
@@ -67,9 +67,9 @@ WORKER_STATE = TableSpec(
     key=("worker_id", "known_at"),
     configuration={
         "delta.dataSkippingStatsColumns": "worker_id,known_at",  # every commit carries all files' statistics along
-        "delta.logRetentionDuration": "interval 1 days",
         "delta.deletedFileRetentionDuration": "interval 1 days",
     },
+    upkeep=Upkeep(keep_days=30, log_seconds=60.0, for_readers=False),
 )
 
 

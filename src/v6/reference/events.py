@@ -11,11 +11,12 @@ from types import ModuleType
 
 import v6.core
 import v6.data
+import v6.maintenance
 import v6.scheduler
 import v6.supervisor
 from v6.events import Event
 
-PACKAGES: tuple[ModuleType, ...] = (v6.core, v6.data, v6.scheduler, v6.supervisor)  # who emits
+PACKAGES: tuple[ModuleType, ...] = (v6.core, v6.data, v6.maintenance, v6.scheduler, v6.supervisor)  # who emits
 
 
 def describe_events() -> str:

@@ -6,11 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from v6.data.ib_request_queue import RETENTION_DAYS
+from v6.data.ib_request import HISTORY_DAYS
 from v6.data.queue_controls import SCHEDULES, Pause
 from v6.scheduler.schedule import CatchUp, Overlap, Schedule, Slot
-
-OLDEST = timedelta(days=RETENTION_DAYS - 1)  # the queue refuses older slots: it could not tell that they had run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +34,11 @@ class Situation:
     known: Mapping[str, str] = field(default_factory=dict)  # idempotency key → request id
     open_keys: Collection[str] = ()
     pauses: Sequence[Pause] = ()
+    history_days: int | None = HISTORY_DAYS  # the queue refuses older slots: it could not tell that they had run
+
+    def forgets(self, at: datetime) -> bool:
+        """True when the queue may not know any more whether a slot of that instant ran."""
+        return self.history_days is not None and at < self.now - timedelta(days=self.history_days - 1)
 
 
 def decide(schedule: Schedule, due: Sequence[Slot], situation: Situation) -> list[Decision]:
@@ -75,8 +78,8 @@ def _obstacle(slot: Slot, situation: Situation) -> str | None:
         return f"paused: {pause.reason or 'by hand'}"
     if slot.deadline is not None and slot.deadline <= situation.now:
         return f"missed: nobody asked before its deadline {slot.deadline:%Y-%m-%d %H:%M} UTC"
-    if slot.at < situation.now - OLDEST:
-        return f"missed: it is older than the queue's {RETENTION_DAYS} days"
+    if situation.forgets(slot.at):
+        return f"missed: it is older than the queue's {situation.history_days} days"
     return None
 
 

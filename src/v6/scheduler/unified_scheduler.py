@@ -231,6 +231,7 @@ class UnifiedScheduler:
             known=known,
             open_keys=[key for key in open_requests.values() if key is not None],
             pauses=pauses,
+            history_days=self._queue.history_days,
         )
 
     async def _insert(self, decisions: Sequence[Decision]) -> list[Decision]:
