@@ -1,0 +1,293 @@
+"""A trading day compressed: a nightly reset, farms and servers lost, a competing session, a restart, and late greeks.
+
+    python -m tests.drills.day            from 00:05 to 16:35 New York at 20 times the speed: about 50 minutes
+    python -m tests.drills.day --short    24 minutes of it with every fault, in a little over a minute
+
+Requests of all types come all day, chains of at most 20 contracts. At the end each is SUCCESS, or FAILED as the gateway
+said; the rows are what the gateway's journal says that it sent; no limit was broken, memory and CPU stayed flat. The
+last line is one JSON object; the exit code is 1 when anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tests.drills.invariants import Findings, check
+from tests.drills.plan import Planned, planned
+from tests.drills.processes import SECONDS, environment
+
+from v6.clock import Clock
+from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.worker_state import WORKER_STATE
+
+SPEED = 20.0
+LINES = 100
+END_SECONDS = 3600  # clock time in which all that is left has to end
+GROWTH = 1.2  # memory and CPU of the last quarter over those of the second one, at most
+PACING = {100, 101}
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """What is lived: since when (UTC), for how long, how often how much is asked for, what fails when."""
+
+    start: datetime
+    minutes: float
+    every_minutes: float
+    at_once: int
+    faults: Mapping[str, float]  # which, after so many minutes
+    reset_seconds: float
+    closed_seconds: float
+    farm_seconds: float
+    competing_seconds: float
+    lost_seconds: float
+    restart_seconds: float
+    is_flat: bool  # long enough to tell
+
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+FULL = Day(
+    start=MONDAY + timedelta(hours=5, minutes=5),
+    minutes=16.5 * 60,
+    every_minutes=10,
+    at_once=6,
+    faults={
+        "nightly_reset": 12, "market_data": 600, "history": 660, "competing": 720, "lost": 780, "restart": 840,
+    },
+    reset_seconds=900, closed_seconds=120, farm_seconds=600, competing_seconds=420, lost_seconds=240,
+    restart_seconds=60, is_flat=True,
+)  # fmt: skip
+SHORT = Day(
+    start=MONDAY + timedelta(hours=19),
+    minutes=24,
+    every_minutes=1,
+    at_once=4,
+    faults={"nightly_reset": 1.5, "market_data": 5, "history": 7.5, "competing": 10, "lost": 17, "restart": 20},
+    reset_seconds=30, closed_seconds=5, farm_seconds=60, competing_seconds=30, lost_seconds=40, restart_seconds=15,
+    is_flat=False,
+)  # fmt: skip
+
+
+def script_of(day: Day) -> str:
+    """The faults as the gateway takes them."""
+    faults: list[dict[str, Any]] = [
+        {"do": "late_greeks", "sec_type": "OPT", "delay": [5, 9], "probability": 0.1},
+        {
+            "do": "nightly_reset", "after_seconds": 60 * day.faults["nightly_reset"], "seconds": day.reset_seconds,
+            "closed_seconds": day.closed_seconds,
+        },
+        {
+            "do": "farm_down", "farm": "market_data", "after_seconds": 60 * day.faults["market_data"],
+            "seconds": day.farm_seconds,
+        },
+        {
+            "do": "farm_down", "farm": "history", "after_seconds": 60 * day.faults["history"],
+            "seconds": day.farm_seconds, "answers": "error",
+        },
+        {
+            "do": "competing_session", "after_seconds": 60 * day.faults["competing"],
+            "seconds": day.competing_seconds,
+        },
+        {
+            "do": "connectivity_lost", "after_seconds": 60 * day.faults["lost"], "seconds": day.lost_seconds,
+            "then": "1101",
+        },
+        {"do": "restart", "after_seconds": 60 * day.faults["restart"], "seconds": day.restart_seconds},
+    ]  # fmt: skip
+    lines = ["seed = 7"]
+    for fault in faults:
+        lines += ["", "[[fault]]", *(f"{name} = {json.dumps(value)}" for name, value in fault.items())]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Measured:
+    """Memory and CPU of a process, as it went by."""
+
+    pid: int
+    memory: list[int] = field(default_factory=list)  # bytes
+    cpu: list[float] = field(default_factory=list)  # seconds used since the last look
+
+    _used: float = 0.0
+
+    def look(self) -> None:
+        """Take one measure."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        used = (int(times[11]) + int(times[12])) / TICKS
+        self.memory.append(pages * PAGE)
+        self.cpu.append(used - self._used)
+        self._used = used
+
+
+@dataclass
+class DayDrill:
+    """One day with its processes."""
+
+    day: Day
+    folder: Path
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lake, self.journal = self.folder / "lake", self.folder / "journal.jsonl"
+        self.log = self.folder / "worker.log"
+        self.requests: list[Planned] = planned(
+            int(self.day.minutes / self.day.every_minutes) * self.day.at_once, self.day.start
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Live it, then compare; the figures."""
+        (self.folder / "faults.toml").write_text(script_of(self.day))
+        self.clock = Clock(f"{self.day.start.isoformat()}@{datetime.now(UTC).isoformat()}*{SPEED:g}")
+        with self._gateway() as port, self._worker(port) as worker:
+            measured = Measured(worker.pid)
+            self._live(measured)
+            self._await_end()
+            self.status = self._answer("status")
+        findings = check(self.lake, [self.journal], str(self.clock.setting), plan=self.requests)
+        return self._figures(findings, measured)
+
+    def _live(self, measured: Measured) -> None:
+        """Insert what the moment has due; look at the worker each time."""
+        import asyncio
+
+        async def insert(batch: Sequence[Planned]) -> None:
+            queue = IBRequestQueue(str(self.lake), clock=self.clock, source="drill")
+            await queue.insert_many([one.new() for one in batch])
+            await queue.close()
+
+        for first in range(0, len(self.requests), self.day.at_once):
+            due = self.day.start + timedelta(minutes=self.day.every_minutes * first / self.day.at_once)
+            while (left := (due - self.clock.now()).total_seconds()) > 0:
+                time.sleep(min(left / SPEED, 1.0))
+            asyncio.run(insert(self.requests[first : first + self.day.at_once]))
+            measured.look()
+
+    def _await_end(self) -> None:
+        limit = time.monotonic() + END_SECONDS / SPEED + SECONDS
+        while self._open() and time.monotonic() < limit:
+            time.sleep(0.5)
+        if left := self._open():
+            self.wrong.append(f"{left} requests did not come to an end")
+
+    def _open(self) -> int:
+        queue = IBRequestQueue(str(self.lake), clock=self.clock, source="drill")
+        states = queue.requests().collect()["status"]
+        return int(states.is_in(["PENDING", "PROCESSING"]).sum())
+
+    # Comparing
+
+    def _figures(self, findings: Findings, measured: Measured) -> dict[str, Any]:
+        events = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        outages = [event for event in events if event["event"] == "outage.ended"]
+        codes = Counter(event["code"] for event in events if event["event"] == "gateway.notified")
+        pacing = sum(count for code, count in codes.items() if code in PACING)
+        own = [event["own"] for event in events if event["event"] == "loop.blocked"]
+        states = pl.read_delta(str(self.lake / WORKER_STATE.name))
+        seen = set(states["state"])
+        self.wrong += findings.problems()
+        self.wrong += [f"the worker was never {state}" for state in ("ready", "degraded", "held") if state not in seen]
+        if pacing:
+            self.wrong.append(f"{pacing} pacing errors")
+        if self.status["errors"].get("100") or self.status["largest_window"] > LINES // 2:
+            self.wrong.append(f"the gateway counted {self.status['largest_window']} messages in a second")
+        if len(outages) < len(self.day.faults):
+            self.wrong.append(f"only {len(outages)} outages were reported")
+        flat = self._flatness(measured)
+        return {
+            "drill": "day", **findings.figures(), "outages": len(outages),
+            "outage_seconds": [round(event["seconds"]) for event in outages],
+            "issued_again": sum(event["issued_again"] for event in outages), "states": sorted(seen),
+            "pacing_errors": pacing, "largest_window": self.status["largest_window"],
+            "loop_blocked_by_own_work_ms": max(own, default=0.0), "loop_blocked_over_50_ms": sum(ms > 50 for ms in own),
+            **flat, "wrong": self.wrong[:20],
+        }  # fmt: skip
+
+    def _flatness(self, measured: Measured) -> dict[str, Any]:
+        quarter = max(1, len(measured.memory) // 4)
+        memory = [statistics.median(measured.memory[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
+        cpu = [sum(measured.cpu[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
+        growth = {"memory_growth": round(memory[1] / memory[0], 3), "cpu_growth": round(cpu[1] / max(cpu[0], 0.1), 3)}
+        if self.day.is_flat:
+            self.wrong += [f"{name} is {value}" for name, value in growth.items() if value > GROWTH]
+        return {"memory_mb": round(memory[1] / 1e6), **growth}
+
+    # Processes
+
+    @contextmanager
+    def _gateway(self) -> Iterator[int]:
+        files = ["--journal", str(self.journal), "--faults", str(self.folder / "faults.toml")]
+        process = self._start("--json", "gateway", "--port", "0", "--lines", str(LINES), "--control-port", "0", *files)
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())
+            self.control_port = address["control_port"]
+            yield address["port"]
+            process.terminate()
+            process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+
+    @contextmanager
+    def _worker(self, port: int) -> Iterator[subprocess.Popen[str]]:
+        with self.log.open("w") as log:
+            settings = ["--lake", str(self.lake), "--gateway-port", str(port), "--log-format", "json"]
+            process = self._start("worker", *settings, "--log-level", "debug", "--poll-seconds", "0.1", stderr=log)
+        try:
+            yield process
+            if process.poll() is not None:
+                self.wrong.append(f"the worker ended with exit code {process.returncode}")
+            process.terminate()
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+
+    def _start(self, *arguments: str, stderr: Any = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "v6", *arguments],
+            env=environment(V6_CLOCK=str(self.clock.setting)),
+            stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
+            stderr=stderr,
+            text=True,
+        )
+
+    def _answer(self, order: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "v6", "gateway", "fault", order, "--control-port", str(self.control_port)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Live a day and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--folder", type=Path, help="keep everything here; it must not exist")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary) / "day"
+        folder.mkdir(parents=True)
+        figures = DayDrill(SHORT if options.short else FULL, folder).run()
+    print(json.dumps(figures, default=str))
+    return 1 if figures["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
