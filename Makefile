@@ -9,7 +9,7 @@ SYSTEMD ?= /run/systemd/system
 KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years drills drill-weeks drill-causes drill-load clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years drills drill-day drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ drills: setup ## kill workers and producers at every commit and at random moment
 
 drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; about 15 minutes
 	$(BIN)/python -m bench.drill_weeks
+
+drill-day: setup ## live a trading day at 20 times the speed with its resets, outages and late greeks; about 50 minutes
+	$(BIN)/python -m tests.drills.day
 
 drill-causes: setup ## make everything happen that stops collecting, and see it named and told; about 10 minutes
 	$(BIN)/python -m bench.drill_causes

@@ -40,6 +40,7 @@ LINES = 100
 END_SECONDS = 3600  # clock time in which all that is left has to end
 GROWTH = 1.2  # memory and CPU of the last quarter over those of the second one, at most
 PACING = {100, 101}
+BLOCKED = 3  # times over 50 ms, at most: the first chain loads code
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -160,7 +161,6 @@ class DayDrill:
             measured = Measured(worker.pid)
             self._live(measured)
             self._await_end()
-            self.status = self._answer("status")
         findings = check(self.lake, [self.journal], str(self.clock.setting), plan=self.requests)
         return self._figures(findings, measured)
 
@@ -206,27 +206,27 @@ class DayDrill:
         self.wrong += [f"the worker was never {state}" for state in ("ready", "degraded", "held") if state not in seen]
         if pacing:
             self.wrong.append(f"{pacing} pacing errors")
-        if self.status["errors"].get("100") or self.status["largest_window"] > LINES // 2:
-            self.wrong.append(f"the gateway counted {self.status['largest_window']} messages in a second")
         if len(outages) < len(self.day.faults):
             self.wrong.append(f"only {len(outages)} outages were reported")
-        flat = self._flatness(measured)
+        flat = self._flatness(measured, [ms for ms in own if ms > 50])
         return {
             "drill": "day", **findings.figures(), "outages": len(outages),
             "outage_seconds": [round(event["seconds"]) for event in outages],
             "issued_again": sum(event["issued_again"] for event in outages), "states": sorted(seen),
-            "pacing_errors": pacing, "largest_window": self.status["largest_window"],
+            "pacing_errors": pacing,
             "loop_blocked_by_own_work_ms": max(own, default=0.0), "loop_blocked_over_50_ms": sum(ms > 50 for ms in own),
             **flat, "wrong": self.wrong[:20],
         }  # fmt: skip
 
-    def _flatness(self, measured: Measured) -> dict[str, Any]:
+    def _flatness(self, measured: Measured, own: Sequence[float]) -> dict[str, Any]:
         quarter = max(1, len(measured.memory) // 4)
         memory = [statistics.median(measured.memory[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
         cpu = [sum(measured.cpu[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
         growth = {"memory_growth": round(memory[1] / memory[0], 3), "cpu_growth": round(cpu[1] / max(cpu[0], 0.1), 3)}
         if self.day.is_flat:
             self.wrong += [f"{name} is {value}" for name, value in growth.items() if value > GROWTH]
+            if len(own) > BLOCKED:
+                self.wrong.append(f"the event loop was blocked {len(own)} times by its own work")
         return {"memory_mb": round(memory[1] / 1e6), **growth}
 
     # Processes
@@ -234,11 +234,12 @@ class DayDrill:
     @contextmanager
     def _gateway(self) -> Iterator[int]:
         files = ["--journal", str(self.journal), "--faults", str(self.folder / "faults.toml")]
-        process = self._start("--json", "gateway", "--port", "0", "--lines", str(LINES), "--control-port", "0", *files)
+        # At this speed 25 ms of the machine are half a second: how well a second is filled is bench-session's subject.
+        limits = ["--lines", str(LINES), "--over-limit", "queue"]
+        process = self._start("--json", "gateway", "--port", "0", *limits, *files)
         try:
             assert process.stdout is not None
             address = json.loads(process.stdout.readline())
-            self.control_port = address["control_port"]
             yield address["port"]
             process.terminate()
             process.communicate(timeout=SECONDS)
@@ -267,12 +268,6 @@ class DayDrill:
             stderr=stderr,
             text=True,
         )
-
-    def _answer(self, order: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "v6", "gateway", "fault", order, "--control-port", str(self.control_port)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
