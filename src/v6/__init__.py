@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from v6.readers.collection import request_history as request_history
     from v6.readers.collection import requests as requests
     from v6.readers.derived import statistics as statistics
+    from v6.readers.derived import statistics_wide as statistics_wide
     from v6.readers.export import export as export
     from v6.readers.futures import continuous_futures as continuous_futures
     from v6.readers.futures import futures as futures
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from v6.readers.options import option_cycles as option_cycles
     from v6.readers.options import option_history as option_history
     from v6.readers.sql import sql as sql
+    from v6.readers.surfaces import iv_surface as iv_surface
+    from v6.readers.surfaces import vol_surfaces as vol_surfaces
     from v6.settings import Settings as Settings
     from v6.settings import load_settings as load_settings
 
@@ -74,6 +77,7 @@ EXPORTS = {
     "futures": "v6.readers.futures",
     "futures_history": "v6.readers.futures",
     "futures_rolls": "v6.readers.futures",
+    "iv_surface": "v6.readers.surfaces",
     "load_settings": "v6.settings",
     "option_chain": "v6.readers.options",
     "option_cycles": "v6.readers.options",
@@ -83,6 +87,8 @@ EXPORTS = {
     "requests": "v6.readers.collection",
     "sql": "v6.readers.sql",
     "statistics": "v6.readers.derived",
+    "statistics_wide": "v6.readers.derived",
+    "vol_surfaces": "v6.readers.surfaces",
 }
 __all__ = [
     "AccountMismatch",
@@ -113,6 +119,7 @@ __all__ = [
     "futures",
     "futures_history",
     "futures_rolls",
+    "iv_surface",
     "load_settings",
     "option_chain",
     "option_cycles",
@@ -122,6 +129,8 @@ __all__ = [
     "requests",
     "sql",
     "statistics",
+    "statistics_wide",
+    "vol_surfaces",
 ]
 
 

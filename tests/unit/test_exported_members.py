@@ -15,6 +15,7 @@ ERRORS = {
 }
 READERS = {
     *("bars", "continuous_futures", "contracts", "coverage", "export", "futures", "futures_history", "futures_rolls"),
+    "iv_surface",
     *(
         "option_chain",
         "option_cycles",
@@ -24,6 +25,8 @@ READERS = {
         "requests",
         "sql",
         "statistics",
+        "statistics_wide",
+        "vol_surfaces",
     ),
 }
 PUBLIC = {
@@ -31,7 +34,7 @@ PUBLIC = {
     "v6.data": {
         *("Lake", "IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats", "RequestStatus"),
         *("OptionSnapshotsTable", "FuturesSnapshotsTable", "MarketBarsTable", "PositionUpdatesTable"),
-        *("DerivedStatisticsTable", "WorkerStateTable"),
+        *("DerivedStatisticsTable", "VolSurfacesTable", "WorkerStateTable"),
         *("Adjustment", "ContinuousFutures", "RollRule", "RollWhen"),
     },
     "v6.request_types": {

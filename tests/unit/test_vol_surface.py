@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.simulated_chains import KnownSurface, chain_rows
 
+import v6
 from v6.data.delta import Lake
 from v6.data.vol_surfaces import VolSurfacesTable
 from v6.derivations.chain import Chain
@@ -231,3 +232,16 @@ def test_an_expiry_that_cannot_be_fitted_has_a_row_with_the_reason() -> None:
     assert frame.height > 1
     assert frame["kind"].null_count() == frame["a"].null_count() == frame.height
     assert frame["quality"].unique().to_list() == ["no strike has a call and a put that can be used"]
+
+
+def test_the_readers_give_a_grid_of_any_strikes_and_dates_and_what_is_stored(lake: Lake) -> None:
+    spot = rows()["underlying_price"][0]
+    grid = v6.iv_surface("SPY", strikes=[spot], expiries=[date(2026, 12, 21)], lake=lake).collect()
+    surface = VolSurface.read(lake, "SPY")
+    assert surface is not None
+    assert grid["iv"].item() == surface.iv(spot, date(2026, 12, 21)).iv
+    usual = v6.iv_surface("SPY", lake=lake).collect()
+    assert usual["expiry"].unique().sort().to_list() == [one.expiry for one in surface.slices]
+    assert usual.height == 41 * len(surface.slices)
+    assert v6.vol_surfaces("SPY", lake=lake).collect().height == len(surface.slices)
+    assert v6.iv_surface("QQQ", lake=lake).collect().schema == grid.schema

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from v6.data.market_bars import MarketBarsTable as MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable as OptionSnapshotsTable
     from v6.data.position_updates import PositionUpdatesTable as PositionUpdatesTable
+    from v6.data.vol_surfaces import VolSurfacesTable as VolSurfacesTable
     from v6.data.worker_state import WorkerStateTable as WorkerStateTable
 
 EXPORTS = {
@@ -42,6 +43,7 @@ EXPORTS = {
     "RequestStatus": "v6.data.ib_request",
     "RollRule": "v6.data.continuous_futures",
     "RollWhen": "v6.data.continuous_futures",
+    "VolSurfacesTable": "v6.data.vol_surfaces",
     "WorkerStateTable": "v6.data.worker_state",
 }
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "RequestStatus",
     "RollRule",
     "RollWhen",
+    "VolSurfacesTable",
     "WorkerStateTable",
 ]
 

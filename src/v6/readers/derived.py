@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -28,3 +29,24 @@ def statistics(
     """
     table = DerivedStatisticsTable(lake_of(lake))
     return table.current(symbol=symbol, statistic=statistic, start=start, end=end, as_of=as_of)
+
+
+def statistics_wide(
+    symbol: str | None = None,
+    statistics: Sequence[str] | None = None,
+    *,
+    start: date | None = None,
+    end: date | None = None,
+    as_of: datetime | None = None,
+    lake: Lake | str | Path | None = None,
+) -> pl.LazyFrame:
+    """One row a symbol and date, a column a statistic, for start <= date < end.
+
+    A column is named by statistic, tenor in days and window in sessions: ``iv_constant_maturity_30d``,
+    ``drawdown_252s``. Values by strike are left out, and those by expiry too unless ``statistics`` names them.
+
+    Raises:
+        LakeError: the lake is not there or cannot be read.
+    """
+    table = DerivedStatisticsTable(lake_of(lake))
+    return table.wide(symbol=symbol, statistics=statistics, start=start, end=end, as_of=as_of)
