@@ -14,7 +14,7 @@ TIMESTAMP = Column(
 )
 DATE = Column(name="date", dtype=pl.Date, description="the exchange's trading date")
 SYMBOL = Column(name="symbol", dtype=pl.String, description="IB's symbol; of an option or future, of its underlying")
-CON_ID = Column(name="con_id", dtype=pl.Int64, description="IB's contract id")
+CON_ID = Column(name="con_id", dtype=pl.Int64, description="IB's contract id; negative in imported rows that had none")
 
 PROVENANCE = (
     Column(name="request_id", dtype=pl.String, description="the request in ib_requests that brought the row"),
@@ -105,7 +105,7 @@ DATA_QUALITY = (
     Column(
         name="market_data_type_requested",
         dtype=pl.String,
-        description="the market-data type asked for: live, frozen, delayed or delayed_frozen",
+        description="the market-data type asked for: live, frozen, delayed or delayed_frozen; unknown in imported rows",
     ),
     Column(
         name="market_data_type",

@@ -1,0 +1,1 @@
+"""Bringing Delta tables of older programs into the lake."""

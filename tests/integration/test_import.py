@@ -1,0 +1,196 @@
+"""Tables of older programs, with their names and types, imported into a lake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from v6.clock import Clock
+from v6.data.delta import Lake
+from v6.data.lake_account import LakeAccount
+from v6.data.market_bars import MarketBarsTable
+from v6.data.option_snapshots import OptionSnapshotsTable
+from v6.errors import UsageError
+from v6.imports.fitting import Options
+from v6.imports.importer import Importer, Tally
+
+MORNING = datetime(2024, 1, 16, 9, 45)  # noqa: DTZ001 - older programs wrote naive times
+NIGHT = datetime(2024, 1, 16, 20, 0)  # noqa: DTZ001
+
+
+def option(**changed: Any) -> dict[str, Any]:
+    row = {
+        "Time": MORNING, "underlying": "SPY", "expiration": "20240119", "strike_price": 470, "cp": "CALL",
+        "bid": 1.5, "ask": 1.6, "lastPrice": -1.0, "Volume": 1200, "openInterest": 5000, "impliedVol": 0.14,
+        "delta": 0.51, "gamma": 0.02, "theta": -0.1, "vega": 0.4, "undPrice": 470.1, "yearmonth": "202401", "junk": 1,
+    }  # fmt: skip
+    return row | changed
+
+
+def write(path: Path, rows: list[dict[str, Any]], **options: Any) -> Path:
+    write_deltalake(str(path), pl.DataFrame(rows, infer_schema_length=None).to_arrow(), **options)
+    return path
+
+
+@pytest.fixture
+def chains(tmp_path: Path) -> Path:
+    rows = [
+        option(),
+        option(cp="put", delta=0.0, gamma=0.0, theta=0.0, vega=0.0, impliedVol=0.0),
+        option(cp="C", strike_price=471, bid=-1.0),
+        option(cp="P", Time=NIGHT, expiration="20240315", Volume=0),
+        option(expiration="2024-13-45"),
+        option(cp="straddle"),
+        option(),
+    ]
+    return write(tmp_path / "old" / "spy_options", rows, partition_by=["yearmonth"])
+
+
+def importer(lake: Path, source: Path, *, table: str | None = None, **options: Any) -> Importer:
+    return Importer(Lake(lake), str(source), table=table, options=Options(**options), clock=Clock())
+
+
+def run(lake: Path, source: Path, *, table: str | None = None, **options: Any) -> Tally:
+    return importer(lake, source, table=table, **options).run(lake.parent / "rejects.jsonl")
+
+
+def test_names_types_zeros_and_naive_times_become_ours(chains: Path, tmp_path: Path) -> None:
+    tally = run(tmp_path / "lake", chains, zone="America/New_York")
+    assert (tally.read, tally.imported, tally.rejected, tally.there) == (7, 4, 2, 1)
+    rows = OptionSnapshotsTable(tmp_path / "lake").scan().sort("timestamp", "strike", "right").collect()
+    assert rows["right"].to_list() == ["C", "P", "C", "P"]
+    assert rows["expiry"].to_list() == [date(2024, 1, 19)] * 3 + [date(2024, 3, 15)]
+    assert rows["timestamp"][0] == datetime(2024, 1, 16, 14, 45, tzinfo=UTC)
+    assert rows["date"].to_list() == [date(2024, 1, 16)] * 4
+    assert rows["volume"].to_list() == [1200.0, 1200.0, 1200.0, 0.0]
+    assert rows["last"].to_list() == [None] * 4
+    assert rows["bid"].to_list() == [1.5, 1.5, None, 1.5]
+    assert rows.select("iv", "delta", "vega").row(1) == (None, None, None)
+    assert rows.select("iv", "delta", "underlying_price").row(0) == (0.14, 0.51, 470.1)
+    assert rows["con_id"].n_unique() == 4
+    assert (rows["con_id"] < 0).all()
+    assert rows["cycle_contracts"].null_count() == 4, "it never counts as complete"
+    missing = json.loads(rows["missing"][1])
+    assert missing["delta"] == "the imported table had no value"
+    assert missing["bid_size"] == "the imported table has no such column"
+    assert "bid" not in missing
+
+
+def test_what_does_not_fit_is_listed_with_its_reason(chains: Path, tmp_path: Path) -> None:
+    tally = run(tmp_path / "lake", chains)
+    assert dict(tally.reasons) == {"expiry cannot be read": 1, "right cannot be read": 1}
+    lines = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert [(line["expiration"], line["cp"]) for line in lines] == [("2024-13-45", "CALL"), ("20240119", "straddle")]
+
+
+def test_run_again_nothing_is_imported_twice_even_when_the_source_was_compacted(chains: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    write(chains, [option(Time=MORNING + timedelta(minutes=5))], mode="append")
+    assert run(lake, chains).imported == 5
+    Lake(chains.parent).open(chains.name).optimize.compact()
+    again = run(lake, chains)
+    assert (again.imported, again.there) == (0, 6)
+    assert OptionSnapshotsTable(lake).scan().collect().height == 5
+    write(chains, [option(Time=MORNING + timedelta(minutes=10))], mode="append")
+    assert run(lake, chains).imported == 1
+
+
+def test_a_dry_look_writes_nothing(chains: Path, tmp_path: Path) -> None:
+    looked = importer(tmp_path / "lake", chains)
+    tally = looked.look()
+    assert (tally.read, tally.rejected, tally.nulls["last"], tally.nulls["bid"]) == (7, 2, 5, 1)
+    assert not (tmp_path / "lake").exists()
+    by_column = {m.column: m for m in looked.fitting.mapping()}
+    assert by_column["expiry"].source == "expiration"
+    assert "naive times are UTC" in by_column["timestamp"].how
+    assert by_column["con_id"].how.startswith("made of the contract's terms")
+    assert by_column["bid_size"].how == "null: the imported table has no such column"
+    assert looked.fitting.unused == ["junk", "yearmonth"]
+
+
+def test_bars_need_their_size_and_are_revised_not_doubled(tmp_path: Path) -> None:
+    bars = [
+        {"date": date(2024, 1, day), "ticker": "SPY", "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": 10}
+        for day in (16, 17)
+    ]
+    source = write(tmp_path / "daily", bars)
+    with pytest.raises(UsageError, match=r"nothing for bar_size: say --map bar_size=COLUMN or --set bar_size=VALUE"):
+        importer(tmp_path / "lake", source)
+    assert run(tmp_path / "lake", source, constants={"bar_size": "1 day"}).imported == 2
+    assert run(tmp_path / "lake", source, constants={"bar_size": "1 day"}).imported == 0
+    rows = MarketBarsTable(tmp_path / "lake").current(symbol="SPY", bar_size="1 day").collect()
+    assert rows["timestamp"].to_list() == [datetime(2024, 1, day, tzinfo=UTC) for day in (16, 17)]
+    assert rows.select("sec_type", "what_to_show", "date").row(0) == ("STK", "TRADES", date(2024, 1, 16))
+
+
+def test_futures_belong_to_the_date_of_their_evening(tmp_path: Path) -> None:
+    row = {"ts": 1705446000000, "root": "ES", "maturity": 20240315, "last": 4800, "conId": 533620665}
+    source = write(tmp_path / "fut", [row, row | {"maturity": 20240621, "conId": 551601561}])
+    run(tmp_path / "lake", source)
+    rows = pl.read_delta(str(tmp_path / "lake" / "futures_snapshots")).sort("expiry")
+    assert rows["timestamp"].to_list() == [datetime(2024, 1, 16, 23, 0, tzinfo=UTC)] * 2
+    assert rows["date"].to_list() == [date(2024, 1, 17)] * 2
+    assert rows["con_id"].to_list() == [533620665, 551601561]
+    assert rows["is_front_month"].to_list() == [True, False]
+
+
+def test_columns_can_be_chosen_and_wrong_choices_are_named(chains: Path, tmp_path: Path) -> None:
+    rows = importer(tmp_path / "lake", chains, chosen={"last": "ask"})
+    assert {m.column: m.source for m in rows.fitting.mapping()}["last"] == "ask"
+    with pytest.raises(UsageError, match="--map last=nothing"):
+        importer(tmp_path / "lake", chains, chosen={"last": "nothing"})
+    with pytest.raises(UsageError, match="choose option_snapshots"):
+        importer(tmp_path / "lake", chains, table="options")
+    with pytest.raises(UsageError, match="is no Delta table"):
+        importer(tmp_path / "lake", tmp_path)
+
+
+def v6(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "v6", "import", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_shows_first_asks_for_the_account_and_never_mixes_two(chains: Path, tmp_path: Path) -> None:
+    lake = ["--lake", str(tmp_path / "lake")]
+    nobody = v6(str(chains), *lake)
+    assert (nobody.returncode, "say --account" in nobody.stderr) == (2, True)
+    rejects = ["--rejects", str(tmp_path / "rejects.jsonl")]
+    shown = v6(str(chains.parent), *lake, "--account", "U1", "--dry-run")
+    assert "expiration" in shown.stdout
+    assert "5 would be imported at most, 2 do not fit" in shown.stdout
+    assert not (tmp_path / "lake").exists()
+    done = json.loads(v6(str(chains.parent), *lake, "--account", "U1", "--json", *rejects).stdout)
+    assert (done[0]["imported"], done[0]["table"]) == (4, "option_snapshots")
+    assert LakeAccount(tmp_path / "lake").account() == "U1"
+    mixed = v6(str(chains), *lake, "--account", "SIM1")
+    assert (mixed.returncode, "U1" in mixed.stderr, "SIM1" in mixed.stderr) == (3, True, True)
+    other = v6(str(tmp_path / "lake" / "option_snapshots"), "--lake", str(tmp_path / "sim"), "--account", "SIM1")
+    assert (other.returncode, "U1" in other.stderr) == (3, True)
+
+
+def test_an_import_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> None:
+    source = tmp_path / "old"
+    for minute in range(40):
+        rows = [option(Time=MORNING + timedelta(minutes=minute), strike_price=400 + n) for n in range(50)]
+        write(source, rows, mode="append")
+    settings = ["--lake", str(tmp_path / "lake"), "--account", "U1", "--rejects", str(tmp_path / "r")]
+    process = subprocess.Popen([sys.executable, "-m", "v6", "import", str(source), *settings])
+    log = tmp_path / "lake" / "option_snapshots" / "_delta_log"
+    while process.poll() is None and not (log / f"{5:020d}.json").exists():
+        os.sched_yield()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    began = OptionSnapshotsTable(tmp_path / "lake").scan().collect().height
+    assert 0 < began < 2000
+    tally = run(tmp_path / "lake", source)
+    assert (tally.imported, tally.there) == (2000 - began, began)
+    stored = OptionSnapshotsTable(tmp_path / "lake").scan().collect()
+    assert (stored.height, stored.select("timestamp", "strike").n_unique()) == (2000, 2000)
