@@ -76,6 +76,7 @@ class Maintainer:
         began = self._clock.machine_monotonic()
         upkeep = TableUpkeep(self._lake, spec, self._clock, self._policy(spec, thorough=thorough or dry_run))
         try:
+            self._lake.check_table(spec.name)  # what a torn commit had written is found again only while it lies there
             report = upkeep.plan() if dry_run else upkeep.maintain()
         except (LakeError, DeltaError, OSError) as error:
             report = TableReport(table=spec.name, error=" ".join(str(error).split()))
