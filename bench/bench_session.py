@@ -165,6 +165,17 @@ def codes_in(log: Path) -> Counter[int]:
     return codes
 
 
+def blocks_in(log: Path) -> dict[str, float]:
+    """How often and how long the worker's event loop stood still, all in all and by its own work."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if '"loop.blocked"' in line]
+    own = [line["own"] for line in lines]
+    return {
+        "loop_blocked_over_50_ms": len(lines),
+        "loop_blocked_by_own_work": sum(ms > 50 for ms in own),
+        "loop_blocked_by_own_work_max_ms": max(own, default=0.0),
+    }
+
+
 async def collect(folder: Path, lines: int, options: argparse.Namespace, *, cold: bool) -> dict[str, Any]:
     """A cold cycle where asked, then a warm one with urgent snapshots, in one worker's life."""
     figures: dict[str, Any] = {}
@@ -175,7 +186,7 @@ async def collect(folder: Path, lines: int, options: argparse.Namespace, *, cold
         figures |= await cycle(settings, options.symbols, options.days, urgent=True)
     codes = codes_in(log)
     figures["pacing_errors"] = sum(count for code, count in codes.items() if code)
-    figures["loop_blocked_over_50_ms"] = log.read_text(encoding="utf-8").count('"loop.blocked"')
+    figures |= blocks_in(log)
     print(json.dumps(figures), flush=True)
     return figures
 

@@ -10,6 +10,7 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command, group
+from v6.commands.request_waits import COLUMNS, waits_of
 from v6.commands.submit import summary
 from v6.errors import RequestError
 
@@ -58,18 +59,22 @@ def list_requests(
 
 
 async def show(call: Call, request_id: RequestId) -> None:
-    """Show one request and every state it went through."""
-    queue = App(call.settings).queue(source="cli")
+    """Show one request, what it waits for and how long, and every state it went through."""
+    app = App(call.settings)
+    queue = app.queue(source="cli")
     try:
         request = await queue.get(request_id)
         history = queue.request_history(request_id).select(HISTORY).collect()
     finally:
         await queue.close()
-    values = summary(request)
+    values, waits = summary(request), waits_of(app, request)
     if call.out.as_json:
-        call.out.json({**values, "history": history.to_dicts()})
+        call.out.json({**values, "waits": waits, "history": history.to_dicts()})
         return
     call.out.fields({**values, "parameters": request.parameters_json, "result_data": request.result_data_json})
+    if waits:
+        call.out.line("")
+        call.out.table(COLUMNS, [[wait[name] for name in COLUMNS] for wait in waits], title="waits for")
     call.out.line("")
     call.out.table(HISTORY, history.rows())
 

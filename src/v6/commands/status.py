@@ -11,6 +11,7 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command
+from v6.commands.request_waits import longest_waits
 from v6.commands.verdict import judge
 from v6.commands.worker_words import last_words
 
@@ -87,6 +88,10 @@ def _show(call: Call, answer: dict[str, Any]) -> None:
         out.line("")
         columns = ("worker_id", "state", "in_flight", "account", "gateway", "silent_seconds", "reason")
         out.table(columns, [[row[name] for name in columns] for row in answer["workers"]])
+    if waits := longest_waits(answer["workers"]):
+        names = ("reason", "requests", "steps", "waited_seconds")
+        out.line("")
+        out.table(names, [[wait[name] for name in names] for wait in waits], title="waits")
     if answer["failures"]:
         shown = ("request_id", "request_type", "symbol", "updated_at", "error_message")
         out.line("")

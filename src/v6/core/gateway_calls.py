@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from v6.clock import Clock
 from v6.core.circuit_breaker import BreakerState, CircuitBreaker
 from v6.core.error_catalogue import ACCOUNT, ALL_KINDS, MARKET_DATA, ErrorAction, rule_for
-from v6.core.fair_queue import Claimant
+from v6.core.fair_queue import Claimant, Wait
 from v6.core.gateway_receiver import POSITIONS_CALL, SessionInterrupted
 from v6.core.gateway_session import CurrentSession, GatewaySession, SocketClient, note_outcome
 from v6.core.outages import Outages
@@ -85,8 +85,9 @@ class GatewayCalls:
         self._market_data_type = market_data_type
         self._tasks: set[asyncio.Task[Any]] = set()
         self._positions: asyncio.Task[list[Position]] | None = None
+        self._held: dict[object, tuple[str, str, float]] = {}  # request, kind of data, since when
 
-    async def _issued(self, kind: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _issued(self, claimant: Claimant, kind: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer of a call, asked again when the session was lost or broken under it.
 
         Raises:
@@ -94,7 +95,7 @@ class GatewayCalls:
         """
         has_new_id = False
         while True:
-            await self._until_admitted(kind)
+            await self._until_admitted(claimant, kind)
             try:
                 return await ask()
             except SessionInterrupted:
@@ -107,17 +108,34 @@ class GatewayCalls:
                     raise
                 has_new_id = True
 
-    async def _until_admitted(self, kind: str) -> None:
+    async def _until_admitted(self, claimant: Claimant, kind: str) -> None:
         reason = self._status.admits(kind)
         if reason is None:
             return
         if self._current.is_stopped:
             raise GatewayError(reason, category=ErrorCategory.SESSION)
+        ticket = object()
+        self._held[ticket] = (claimant.request_id, kind, self._clock.monotonic())
         try:
             async with self._clock.timeout(HELD_IN_PLACE_SECONDS):
                 await self._status.until_admitted(kind)
         except TimeoutError as error:
             raise GatewayError(self._status.admits(kind) or reason, category=ErrorCategory.SESSION) from error
+        finally:
+            del self._held[ticket]
+
+    def waits(self) -> dict[str, list[Wait]]:
+        """What each request waits for: a place within a limit, or the session."""
+        found = {request_id: list(waits) for request_id, waits in self.pacing.waits().items()}
+        now = self._clock.monotonic()
+        held: dict[tuple[str, str], list[float]] = {}
+        for request_id, kind, since in self._held.values():
+            held.setdefault((request_id, kind), []).append(now - since)
+        for (request_id, kind), seconds in held.items():
+            reason = self._status.admits(kind) or "the session was held"
+            wait = Wait(reason=reason, steps=len(seconds), waited_seconds=round(max(seconds), 3))
+            found.setdefault(request_id, []).append(wait)
+        return found
 
     async def send(
         self,
@@ -142,7 +160,7 @@ class GatewayCalls:
             async with question.admission() as note_sent:
                 return await self._ask(claimant, question, note_sent)
 
-        return await self._issued(question.kind, ask)
+        return await self._issued(claimant, question.kind, ask)
 
     async def _ask(self, claimant: Claimant, question: Question, note_sent: Callable[[], None]) -> list[Any]:
         session = self._current.get(self._status.reason)
@@ -180,7 +198,7 @@ class GatewayCalls:
 
     async def stream(self, claimant: Claimant, contract: Contract, completeness: Completeness) -> Quote:
         """Stream one contract until its quote is complete."""
-        return await self._issued(MARKET_DATA, lambda: self._stream(claimant, contract, completeness))
+        return await self._issued(claimant, MARKET_DATA, lambda: self._stream(claimant, contract, completeness))
 
     async def _stream(self, claimant: Claimant, contract: Contract, completeness: Completeness) -> Quote:
         session = self._current.get(self._status.reason)
@@ -236,7 +254,7 @@ class GatewayCalls:
     async def positions(self, claimant: Claimant) -> list[Position]:
         """All positions; those who ask at once share one answer, for it carries no request id."""
         if self._positions is None or self._positions.done():
-            asking = self._issued(ACCOUNT, lambda: self._ask_positions(claimant))
+            asking = self._issued(claimant, ACCOUNT, lambda: self._ask_positions(claimant))
             self._positions = asyncio.ensure_future(asking)
             self._positions.set_name("gateway-positions")
             self._positions.add_done_callback(note_outcome)

@@ -150,7 +150,8 @@ class GatewayReceiver:
 
     def _add(self, call_id: int, item: object) -> None:
         self._prove(call_id)
-        if (call := self._calls.get(call_id)) is not None:
+        call = self._calls.get(call_id)
+        if call is not None and not call.answer.done():  # what comes after the end is nobody's
             call.items.append(item)
 
     def _end(self, call_id: int) -> None:

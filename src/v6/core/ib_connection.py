@@ -314,7 +314,7 @@ class IBConnectionManager:
     def usage(self) -> dict[str, Any]:
         """Limits in use, and what each request waits for."""
         waiting: dict[str, dict[str, Any]] = {}
-        for request_id, waits in self.pacing.waits().items():
+        for request_id, waits in self._calls.waits().items():
             for wait in waits:
                 waiting.setdefault(wait.reason, {})[request_id] = asdict(wait)
         return {
@@ -337,7 +337,7 @@ class IBConnectionManager:
 
     def waits(self, request_id: str) -> Sequence[Wait]:
         """What one request waits for at this moment, and for how long."""
-        return self.pacing.waits().get(request_id, [])
+        return self._calls.waits().get(request_id, [])
 
     def gateway(self, priority: int, request_id: str) -> RequestGateway:
         """One request's view of the session."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from v6.clock import Clock
 from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
 
+PACE_OF = 64  # so many places that were given back tell how fast they are
 URGENT_SHARE = 25  # one place in so many is kept for priority 1: 4 lines of 100 leave 96 % for the rest
 
 
@@ -22,7 +24,9 @@ class LineLimiter:
         self.reason = reason
         self._for_all = lines - lines // URGENT_SHARE
         self._holders: dict[Hashable, int] = {}
+        self._now = clock.monotonic
         self._queue = FairQueue(clock.monotonic)
+        self._freed: deque[float] = deque(maxlen=PACE_OF)
 
     @property
     def in_use(self) -> int:
@@ -54,6 +58,7 @@ class LineLimiter:
         self._holders[contract_key] -= 1
         if not self._holders[contract_key]:
             del self._holders[contract_key]
+            self._freed.append(self._now())
         self._queue.wake_first()
 
     @asynccontextmanager
@@ -67,7 +72,14 @@ class LineLimiter:
 
     def waits(self) -> dict[str, Wait]:
         """What waits for a line, by request."""
-        return self._queue.waits(self.reason)
+        return self._queue.waits(self.reason, self._expected)
+
+    def _expected(self, places: int) -> float | None:
+        """Seconds until so many lines and one more are free, at the pace of late; None where there was none."""
+        if len(self._freed) < PACE_OF // 4:
+            return None
+        seconds = self._now() - self._freed[0]
+        return round((places + 1) * seconds / len(self._freed), 1)
 
 
 class SlotLimiter:

@@ -124,10 +124,11 @@ class SessionStatus:
         return not any(obstacle.makes_refusals_doubtful for obstacle in self._obstacles.values())
 
     def move(self, state: SessionState, reason: str) -> None:
-        """The socket was opened, is ready or was lost; obstacles belong to one session."""
+        """The socket is being opened, is ready or was lost; obstacles belong to one session, from its opening on."""
         self._socket = state
         self._socket_reason = reason
-        self._obstacles.clear()
+        if state is not SessionState.READY:
+            self._obstacles.clear()
         self._report()
 
     def block(self, key: str, obstacle: Obstacle) -> None:
