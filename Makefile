@@ -12,7 +12,7 @@ KILLS ?= 300
 .PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years drills drill-day drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment and install everything into it
 

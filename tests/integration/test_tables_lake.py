@@ -283,3 +283,11 @@ def test_a_creation_that_a_crash_cut_short_is_made_anew(tmp_path: Path) -> None:
     delta.append(lake.ensure(OPTION_SNAPSHOTS), sample(OPTION_SNAPSHOTS))
     assert lake.table_names() == [OPTION_SNAPSHOTS.name]
     assert lake.scan(OPTION_SNAPSHOTS).collect().height == sample(OPTION_SNAPSHOTS).height
+
+
+def test_an_object_store_that_cannot_be_reached_is_named_with_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    for name, text in {**address, "AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(LakeError, match=r"the lake s3://bucket/lake cannot be reached \(.*refused.*credentials"):
+        Lake("s3://bucket/lake").exists(OPTION_SNAPSHOTS.name)

@@ -8,6 +8,7 @@ that lost its place cannot write (facts measured in docs/lake.md).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -211,10 +212,20 @@ class Lake:
             check_file_system(Path(self.url))
 
     def exists(self, name: str) -> bool:
-        """True when the table has been created; the folder alone, which a crash leaves behind, is no table."""
+        """True when the table has been created; the folder alone, which a crash leaves behind, is no table.
+
+        Raises:
+            LakeError: the object store cannot be reached.
+        """
         if self.is_local:
             return _has_versions(Path(self.url) / name / "_delta_log")
-        return DeltaTable.is_deltatable(self.uri(name), self.storage_options)
+        try:
+            return DeltaTable.is_deltatable(self.uri(name), self.storage_options)
+        except (DeltaError, OSError) as error:
+            reason = _cause(error)
+            raise LakeError(
+                f"the lake {self.url} cannot be reached ({reason}): check address and credentials"
+            ) from error
 
     def table_names(self) -> list[str]:
         """The tables that exist, by name (local lakes)."""
@@ -588,6 +599,12 @@ def _with_stored_columns(table: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame
     return frame.select(
         pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in stored.items()
     )
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost of the causes that the object store's library lists, one a line behind a coloured arrow."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines()
+    return lines[-1].strip(" ↳") if lines else type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:
