@@ -123,12 +123,17 @@ class App:
     def worker(self, queue: IBRequestQueue) -> UnifiedQueueWorker:
         """The worker on a queue that was opened for its name, not started."""
         from v6.core.derivation_processes import derivation_processes
+        from v6.core.sent_record import SentRecord, sent_path
         from v6.core.unified_queue_worker import UnifiedQueueWorker
+        from v6.core.worker_lock import lock_folder
 
         settings = self.settings
+        folder = lock_folder(self.lake)
+        connection, sent = self.connection(), SentRecord(sent_path(folder, settings.worker_name))
+        connection.on_send = sent.note
         return UnifiedQueueWorker(
             queue=queue,
-            connection=self.connection(),
+            connection=connection,
             catalogue=self.catalogue,
             lake=self.lake,
             clock=self.clock,
@@ -140,6 +145,9 @@ class App:
             grace_seconds=settings.grace_seconds,
             derivation_executor=partial(derivation_processes, settings.derive_processes),
             upkeep=self.upkeep(queue),
+            lease_seconds=settings.lease_seconds,
+            crash_limit=settings.crash_limit,
+            sent=sent,
         )
 
     def upkeep(self, queue: IBRequestQueue) -> Callable[[], Coroutine[Any, Any, None]] | None:

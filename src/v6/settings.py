@@ -45,7 +45,7 @@ def _lake_text(text: str) -> str:
 
 
 class Settings(BaseModel):
-    """Every setting with its default. Seconds are clock seconds but for those of poll, grace and tick."""
+    """Every setting with its default. Seconds are clock seconds but for those of poll, grace, lease and tick."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -77,6 +77,14 @@ class Settings(BaseModel):
     urgent_places: int = Field(default=5, ge=0, le=49, description="how many of those places are for priority 1 alone")
     grace_seconds: float = Field(
         default=20.0, ge=0, le=600, description="how long a stopping worker lets requests finish"
+    )
+    lease_seconds: float = Field(
+        default=30.0, ge=1, le=3600, description="how long a worker may be silent before another takes over its claims"
+    )
+    crash_limit: int = Field(
+        default=3,
+        ge=1,
+        description="worker crashes while it runs a request, after which the request runs alone; one more is poison",
     )
     key_lifetime_seconds: float = Field(
         default=600.0, ge=0, description="how long an idempotency key holds after its request's SUCCESS"

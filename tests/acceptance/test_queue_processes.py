@@ -58,9 +58,11 @@ def cancel_each(lake: str, ids: list[str]) -> list[str]:
         q, won = queue(lake), []
         for request_id in ids:
             try:
-                won.append((await q.cancel(request_id)).request_id)
+                cancelled = await q.cancel(request_id)
             except RequestConflict:
                 continue
+            if cancelled.status == "CANCELLED":  # otherwise its worker has been asked
+                won.append(request_id)
         return won
 
     return asyncio.run(run())
@@ -131,4 +133,5 @@ def test_cancels_from_two_processes_beside_two_claimers_let_exactly_one_win(tmp_
     assert Counter(request_id for won in results for request_id in won) == Counter(ids)
     rows = queue(lake).lake.scan(REQUESTS).select("request_id", "revision").collect()
     assert rows.is_unique().all()
-    assert rows.height == 2 * len(ids)
+    claimed = len(results[2]) + len(results[3])
+    assert 2 * len(ids) <= rows.height <= 2 * len(ids) + claimed  # a cancel that came too late is one row more

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from v6.clock import ManualClock
-from v6.core.recovery import outcomes_of_left
+from v6.core.recovery import Left, outcomes_of_left
 from v6.data.delta import Lake, TableWriter
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
@@ -125,7 +125,7 @@ async def finish(lake: Path, ids: dict[str, str]) -> None:
     """What a worker does that starts on this lake: recover, fetch the rest, settle."""
     q = queue(lake)
     left = await q.unfinished()
-    outcomes = outcomes_of_left(left, Lake(lake), {"futures": FUTURES_SNAPSHOTS}, NOON)
+    outcomes = outcomes_of_left(Left(requests=left), Lake(lake), {"futures": FUTURES_SNAPSHOTS}, NOON)
     await q.settle(outcomes)
     writer = TableWriter(Lake(lake), FUTURES_SNAPSHOTS, app_id="worker", epoch=2)
     for request in await q.claim(10):

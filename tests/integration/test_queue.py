@@ -13,7 +13,7 @@ from v6.data.ib_request import REQUESTS
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
-from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
+from v6.errors import ErrorCategory, RequestError, UnknownRequest
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
@@ -138,6 +138,10 @@ async def test_a_slot_holds_for_ever(tmp_path: Path) -> None:
         await insert(q, idempotency_key="old", slot=NOON - timedelta(days=100))
 
 
+async def status(q: IBRequestQueue, request_id: str) -> str:
+    return (await q.get(request_id)).status
+
+
 async def test_of_a_cancel_and_a_claim_one_wins(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     worker, person = queue(tmp_path, clock), queue(tmp_path, clock, "")
@@ -146,10 +150,15 @@ async def test_of_a_cancel_and_a_claim_one_wins(tmp_path: Path) -> None:
         await worker.refresh()
         await person.refresh()
         claimed, cancelled = await asyncio.gather(worker.claim(), person.cancel(request_id), return_exceptions=True)
-        won = isinstance(cancelled, BaseException)
-        assert (len(claimed) == 1) is won  # type: ignore[arg-type]
-        if won:
-            assert isinstance(cancelled, RequestConflict)
+        assert not isinstance(claimed, BaseException)
+        assert not isinstance(cancelled, BaseException)
+        if not claimed:
+            assert cancelled.status == "CANCELLED"
+            continue
+        assert (cancelled.status, cancelled.cancel_reason) == ("PROCESSING", "cancelled by hand")  # its worker is asked
+        assert await person.cancel(request_id) == cancelled  # once is enough
+        await worker.settle({request_id: SnoozeUntil(at=NOON, reason="held back")})
+        assert await status(worker, request_id) == "CANCELLED"
     pairs = worker.lake.scan(REQUESTS).select("request_id", "revision").collect()
     assert pairs.height == pairs.unique().height
 

@@ -33,6 +33,7 @@ class ModelledRequest:
         self.priority, self.created, self.key = priority, created, key
         self.status, self.worker, self.attempt = "PENDING", "", 0
         self.not_before: datetime | None = None
+        self.cancel_asked = False
         self.changed = created
 
     def holds(self, now: datetime) -> bool:
@@ -115,8 +116,10 @@ class QueueMachine(RuleBasedStateMachine):
         assert turn.settled == mine
         for i in mine:
             row = self.model[i]
-            row.status = {"done": "SUCCESS", "fail": "FAILED"}.get(kind, "PENDING")
-            row.attempt += kind != "snooze"
+            is_cancelled = row.cancel_asked and kind in ("retry", "snooze")
+            row.status = "CANCELLED" if is_cancelled else {"done": "SUCCESS", "fail": "FAILED"}.get(kind, "PENDING")
+            row.attempt += kind != "snooze" and not is_cancelled
+            row.cancel_asked = False
             row.not_before = at if row.status == "PENDING" else None
             row.changed = self.clock.now()
 
@@ -126,14 +129,19 @@ class QueueMachine(RuleBasedStateMachine):
         request_id = data.draw(st.sampled_from(list(self.model)))
         row, q = self.model[request_id], self.queues[""]
         rivals = [r for r in self.model.values() if row.key and r.key == row.key and r is not row]
-        allowed = row.status == ("FAILED" if replay else "PENDING")
-        allowed = allowed and not any(r.status in ("PENDING", "PROCESSING") for r in rivals)
+        allowed = row.status in (("FAILED",) if replay else ("PENDING", "PROCESSING"))
+        is_blocked = any(r.status in ("PENDING", "PROCESSING") for r in rivals)
+        allowed = allowed and (row.status == "PROCESSING" or not is_blocked)
         try:
             changed: IBRequest = self.run(q.retry(request_id) if replay else q.cancel(request_id))
         except RequestConflict:
             assert not allowed
             return
         assert allowed
+        row.cancel_asked = row.status == "PROCESSING"
+        assert (changed.cancel_reason is not None) == row.cancel_asked
+        if row.cancel_asked:
+            return
         row.status = str(changed.status)
         row.changed, row.not_before = self.clock.now(), None
         row.attempt = 0 if replay else row.attempt

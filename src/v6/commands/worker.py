@@ -11,7 +11,7 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command
-from v6.errors import ErrorCategory, GatewayUnavailable, LakeError
+from v6.errors import ErrorCategory, GatewayUnavailable, LakeError, LeaseLost
 
 if TYPE_CHECKING:
     from v6.core.unified_queue_worker import UnifiedQueueWorker
@@ -31,19 +31,28 @@ async def worker(
     drain: Annotated[bool, typer.Option("--drain", help="end when nothing is left to do")] = False,
     wait_for_gateway: Annotated[bool, typer.Option("--wait-for-gateway", help=WAIT_HELP)] = False,
 ) -> None:
-    """Run the worker until it is stopped: SIGTERM or Ctrl-C lets requests finish, or puts them back, and exits 0."""
+    """Run the worker until it is stopped: SIGTERM or Ctrl-C lets requests finish, or puts them back, and exits 0.
+
+    One that was silent past its lease starts over by itself, in the same process.
+    """
     from v6.signals import stop_on_signals
 
     app = App(call.settings)
     runs = _Runs(app)
     with stop_on_signals(runs.stop):  # before anything slow is loaded: a stop in between ends in good order too
         app.lake.check_usable()
+        is_patient = wait_for_gateway
         for attempt in count():
             try:
                 await runs.run(drain=drain)
+            except LeaseLost:  # said by the worker: it starts over in an epoch of its own
+                if runs.is_stopped:
+                    return
+                is_patient = True  # it has met its gateway
+                continue
             except GatewayUnavailable as error:
                 is_outage = error.category is not ErrorCategory.SESSION  # a refused session is not mended by waiting
-                if not (wait_for_gateway and is_outage) or runs.is_stopped:
+                if not (is_patient and is_outage) or runs.is_stopped:
                     raise
                 await runs.wait(attempt, str(error))
                 if not runs.is_stopped:

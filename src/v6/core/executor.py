@@ -17,7 +17,7 @@ from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
-from v6.errors import RequestError, TableDamaged
+from v6.errors import LeaseLost, RequestError, TableDamaged
 from v6.request_types.base import Backoff, Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
 
 Result = TypeVar("Result")
@@ -111,6 +111,7 @@ class Executor:
 
         Raises:
             LandingInDoubt: it is not known whether the rows landed; the request must stay as it is.
+            LeaseLost: another took this worker's place.
         """
         try:
             request_type = self._catalogue.get(request.request_type)
@@ -119,7 +120,7 @@ class Executor:
             return FailedBecause(message=str(error), category=error.category)
         try:
             return await self._attempt(request, request_type, job)
-        except LandingInDoubt:
+        except (LandingInDoubt, LeaseLost):
             raise
         except Exception as error:  # noqa: BLE001 - the request boundary: whatever a type raises ends that request only
             return self._outcome_of(error, request, request_type)

@@ -36,18 +36,31 @@ class InFlight:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._running: dict[asyncio.Task[Outcome], tuple[IBRequest, float]] = {}
-        self._ended: list[asyncio.Task[Outcome]] = []
         self.news = asyncio.Event()
         self.urgent_news = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._running) - len(self._ended)
+        return len(self.tasks())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and every end has been collected."""
+        return not self._running
 
     def start(self, request: IBRequest, run: Coroutine[Any, Any, Outcome]) -> None:
         """Run a request in a task of its own."""
         task = asyncio.create_task(run, name=f"request {request.request_type} {request.symbol} {request.request_id}")
         self._running[task] = (request, self._monotonic())
         task.add_done_callback(self._note_end)
+
+    def cancel(self, request_id: str) -> bool:
+        """End the run of a request before its rows land, if it still can be; False when it does not run."""
+        found = [task for task, (request, _) in self._running.items() if request.request_id == request_id]
+        return any(task.cancel() for task in found)
+
+    def runs_alone(self, crash_limit: int) -> bool:
+        """Whether one runs that has crashed its worker so often that nothing may run beside it."""
+        return any(request.crashes >= crash_limit for request in self._active())
 
     def normal(self) -> int:
         """How many of priority 2 and 3 are running."""
@@ -62,7 +75,7 @@ class InFlight:
         self.news.clear()
         self.urgent_news.clear()
         collected = Collected()
-        for task in self._ended:
+        for task in [task for task in self._running if task.done()]:
             request, began = self._running.pop(task)
             if task.cancelled():
                 collected.cancelled.append(request)
@@ -71,7 +84,6 @@ class InFlight:
             else:
                 seconds = round(self._monotonic() - began, 3)
                 collected.finished.append(Finished(request=request, outcome=task.result(), seconds=seconds))
-        self._ended.clear()
         return collected
 
     def tasks(self) -> list[asyncio.Task[Outcome]]:
@@ -79,11 +91,10 @@ class InFlight:
         return [task for task in self._running if not task.done()]
 
     def _active(self) -> list[IBRequest]:
-        ended = set(self._ended)
-        return [request for task, (request, _) in self._running.items() if task not in ended]
+        return [request for task, (request, _) in self._running.items() if not task.done()]
 
     def _note_end(self, task: asyncio.Task[Outcome]) -> None:
-        self._ended.append(task)
         self.news.set()
-        if self._running[task][0].priority == 1:
+        request, _ = self._running.get(task, (None, 0.0))
+        if request is not None and request.priority == 1:
             self.urgent_news.set()

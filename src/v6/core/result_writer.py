@@ -20,7 +20,7 @@ from v6.clock import Clock
 from v6.core.retry import message_of
 from v6.core.worker_events import ResultsAppended
 from v6.core.write_holds import Holds
-from v6.data.delta import SEQUENCE_BITS, Lake, TableSpec, TableWriter
+from v6.data.delta import Lake, TableSpec, TableWriter
 from v6.data.table import Table
 from v6.errors import LakeError, LeaseLost, NotDurable, TableDamaged, TableIncompatible
 from v6.events import EventBus
@@ -73,6 +73,7 @@ class ResultWriter:
         self._clock = clock
         self._events = events
         self._app_id = app_id
+        self._epoch = 0
         self._classes = tables
         self._tables: dict[str, Table] = {}
         self._writers: dict[str, TableWriter] = {}
@@ -82,6 +83,10 @@ class ResultWriter:
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="result-writer")
+
+    def begin(self, epoch: int) -> None:
+        """Write in this epoch of the worker from now on; before the first landing."""
+        self._epoch = epoch
 
     async def land(self, request_id: str, table: str, fetched: Fetched, *, urgent: bool) -> Landed:
         """Append the rows and return when they are in the table.
@@ -105,13 +110,13 @@ class ResultWriter:
         self._news.set()
         if urgent:
             self._urgent.set()
-        try:
-            return await asyncio.shield(landing.done)
-        except asyncio.CancelledError:
-            if landing in self._waiting:
-                self._waiting.remove(landing)
-                raise
-            return await landing.done
+        while True:
+            try:
+                return await asyncio.shield(landing.done)
+            except asyncio.CancelledError:
+                if landing in self._waiting:
+                    self._waiting.remove(landing)
+                    raise
 
     async def run(self) -> None:
         """Append whatever is ready, until closed and empty.
@@ -267,9 +272,7 @@ class ResultWriter:
             if name not in self._classes:
                 raise TableIncompatible(f"there is no table {name}: known are {', '.join(sorted(self._classes))}")
             table = self._classes[name](self._lake, clock=self._clock)
-            stored = self._lake.ensure(table.spec).transaction_version(self._app_id) or 0
-            epoch = max(int(self._clock.machine_now().timestamp()), (stored >> SEQUENCE_BITS) + 1)
-            self._writers[name] = TableWriter(self._lake, table.spec, app_id=self._app_id, epoch=epoch)
+            self._writers[name] = TableWriter(self._lake, table.spec, app_id=self._app_id, epoch=self._epoch)
             self._tables[name] = table
         return self._tables[name], self._writers[name]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from v6.core.in_flight import Finished
 from v6.core.worker_events import RequestFinished, RequestRefused
 from v6.data.ib_request_queue import Turn
-from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.outcome import Cancelled, Crashed, Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
 
 
 def settlement_event(finished: Finished, turn: Turn) -> RequestFinished | RequestRefused:
@@ -40,3 +40,7 @@ def _words(outcome: Outcome) -> tuple[str, str | None]:
             return "snoozed", reason
         case FailedBecause(message=message):
             return "failed", message
+        case Cancelled(reason=reason):
+            return "cancelled", reason
+        case Crashed(reason=reason):
+            return "crashed", reason

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from v6.core.derivation_processes import derivation_processes
 from v6.core.executor import Connection, Executor, RequestTypes
 from v6.core.in_flight import Finished, InFlight
 from v6.core.lake_derivations import LakeDerivations
+from v6.core.landed import landed_rows
 from v6.core.pauses import Pauses
-from v6.core.recovery import outcomes_of_left
 from v6.core.result_writer import ResultWriter
 from v6.core.retry import message_of
+from v6.core.sent_record import SentRecord, sent_path
 from v6.core.settlement_events import settlement_event
 from v6.core.table_health import TableHealth
+from v6.core.take_over import TakeOver
 from v6.core.worker_events import (
     RequestClaimed,
     RequestsHeld,
-    WorkerRecovered,
+    WorkerLeaseLost,
     WorkerStarted,
     WorkerStopped,
     WorkerStopping,
@@ -39,11 +42,11 @@ from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, Turn
 from v6.data.lake_account import LakeAccount
-from v6.data.outcome import Done, SnoozeUntil
+from v6.data.outcome import Cancelled, Outcome, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
 from v6.data.table import Table, tables
 from v6.data.worker_state import WorkerState
-from v6.errors import LakeError, LeaseLost, NotDurable, SettingsError, TableDamaged
+from v6.errors import DiskRefuses, LakeError, LeaseLost, NotDurable, SettingsError, TableDamaged
 from v6.events import EventBus
 from v6.request_types.base import NO_GATEWAY
 
@@ -69,14 +72,19 @@ class UnifiedQueueWorker:
         batch_size: int = 50,
         urgent_places: int = 5,
         grace_seconds: float = 20.0,
+        lease_seconds: float = 30.0,
+        crash_limit: int = 3,
+        sent: SentRecord | None = None,
         result_tables: Mapping[str, type[Table]] | None = None,
         lock_dir: Path | None = None,
         derivation_executor: Callable[[], concurrent.futures.Executor] = derivation_processes,
         upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """``poll_seconds`` and ``grace_seconds`` are machine time; ``urgent_places`` of ``batch_size`` are kept for
-        priority 1; ``result_tables`` replaces the package's own. The queue's ``worker_id`` is the worker's name.
-        ``derivation_executor`` makes what statistics are computed on; ``upkeep`` maintains the lake beside the work."""
+        """``poll_seconds``, ``grace_seconds`` and ``lease_seconds`` are machine time; ``urgent_places`` of
+        ``batch_size`` are kept for priority 1; after ``crash_limit`` crashes a request runs alone; ``sent`` is told by
+        the connection whose message goes out; ``result_tables`` replaces the package's own. The queue's ``worker_id``
+        is the worker's name. ``derivation_executor`` makes what statistics are computed on; ``upkeep`` maintains the
+        lake beside the work."""
         if queue.worker_id != worker_name:
             raise SettingsError(f"the queue is opened for worker {queue.worker_id!r}, not for {worker_name!r}")
         self._queue = queue
@@ -91,8 +99,11 @@ class UnifiedQueueWorker:
         self._urgent_places = urgent_places
         self._grace_seconds = grace_seconds
         self._upkeep = upkeep
+        self._crash_limit = crash_limit
         self._tables = tables() if result_tables is None else result_tables
-        self._lock = WorkerLock(lock_dir or lock_folder(lake), worker_name)
+        folder = lock_dir or lock_folder(lake)
+        self._lock = WorkerLock(folder, worker_name, clock)
+        self._sent = sent or SentRecord(sent_path(folder, worker_name))
         self._writer = ResultWriter(lake=lake, clock=clock, events=events, app_id=worker_name, tables=self._tables)
         self._derivations = LakeDerivations(lake, derivation_executor)
         names = catalogue.names()
@@ -115,10 +126,29 @@ class UnifiedQueueWorker:
         )
         self._in_flight = InFlight(clock.monotonic)
         self._unsettled: deque[Finished] = deque()
+        self._cancelling: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._holds = Holds(clock, events)
-        self._left: list[IBRequest] = []
-        self._reporter = WorkerReporter(lake=lake, clock=clock, events=events, state=self._state)
+        self._reporter = WorkerReporter(
+            lake=lake,
+            clock=clock,
+            events=events,
+            state=self._state,
+            worker_name=worker_name,
+            lease_seconds=lease_seconds,
+        )
+        self._take_over = TakeOver(
+            queue=queue,
+            lake=lake,
+            clock=clock,
+            events=events,
+            catalogue=catalogue,
+            tables=self._tables,
+            lock_folder=folder,
+            lease_seconds=lease_seconds,
+            crash_limit=crash_limit,
+            is_damaged=self._health.is_damaged,
+        )
         self._pauses = Pauses(lake=lake, clock=clock)
         self._side_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -143,6 +173,10 @@ class UnifiedQueueWorker:
             try:
                 await self._start()
                 await self._work(drain)
+            except LeaseLost as error:
+                failure = error
+                self._events.emit(WorkerLeaseLost(worker=self._name, message=message_of(error)))
+                raise
             except BaseException as error:
                 failure = error
                 raise
@@ -169,7 +203,9 @@ class UnifiedQueueWorker:
             return
         account = self._connection.account
         await self._writer.call(LakeAccount(self._lake, clock=self._clock).check, account)
-        await self._recover()
+        await self._take_place()
+        if self._stopping.is_set():
+            return
         await self._pauses.look()
         side = {"result writer": self._writer.run(), "connection": self._connection.run()}
         side["worker reporter"] = self._reporter.run()
@@ -177,6 +213,7 @@ class UnifiedQueueWorker:
         side["table health"] = self._health.run()
         if self._upkeep is not None:
             side["upkeep"] = self._upkeep()
+        side["take-over"] = self._take_over.run()
         self._side_tasks = [asyncio.create_task(work, name=name) for name, work in side.items()]
         for task in self._side_tasks:
             task.add_done_callback(lambda _: self._in_flight.urgent_news.set())
@@ -199,30 +236,26 @@ class UnifiedQueueWorker:
             self._connecting = None
         return True
 
-    async def _recover(self) -> None:
-        """Settle what a predecessor of this name left claimed: Done where all rows landed, else put back."""
-        await self._recover_all(await self._queue.unfinished(self._name))
-
-    async def _recover_all(self, unfinished: Sequence[IBRequest]) -> None:
-        """Those whose table is damaged stay claimed until it is whole: only it knows what had landed."""
-        names = self._catalogue.names()
-        tables = {name: self._catalogue.get(name).result_table for name in names}
-        self._left = [r for r in unfinished if self._health.is_damaged(tables.get(r.request_type, ""))]
-        kept = {r.request_id for r in self._left}
-        left = [r for r in unfinished if r.request_id not in kept]
-        if not left:
+    async def _take_place(self) -> None:
+        """Settle what a predecessor of this name left claimed, and write in an epoch of one's own from here on."""
+        while not self._stopping.is_set():
+            try:
+                epoch = await self._take_over.take_own(is_alone=self._lake.is_local)
+            except DiskRefuses as error:
+                self._holds.note(REQUESTS.name, message_of(error), HOLD_SECONDS)
+                await self._pause(HOLD_SECONDS, self._stopping)
+                continue
+            self._holds.over(REQUESTS.name)
+            self._sent.open()
+            self._writer.begin(epoch)
+            self._reporter.begin(epoch)
             return
-        landing = {n: self._tables[self._catalogue.get(n).result_table].spec for n in names}
-        outcomes = await self._writer.call(outcomes_of_left, left, self._lake, landing, self._clock.now())
-        await self._queue.settle(outcomes)
-        landed = sum(isinstance(outcome, Done) for outcome in outcomes.values())
-        self._events.emit(WorkerRecovered(worker=self._name, landed=landed, put_back=len(left) - landed))
 
     async def _mended(self, table: str) -> None:
         """A damaged table is whole again: open it anew, and recover what waited for it."""
         await self._writer.call(self._writer.forget, table)
         self._health.mend(table)
-        await self._recover_all(self._left)
+        await self._take_over.recover_own_left()
 
     # Working
 
@@ -230,6 +263,7 @@ class UnifiedQueueWorker:
         while not self._stopping.is_set():
             self._check_side_tasks()
             await self._turn()
+            await self._cancel_asked()
             if drain and await self._is_drained():
                 return
             await self._wait_for_news()
@@ -242,7 +276,7 @@ class UnifiedQueueWorker:
 
     async def _turn(self) -> None:
         """Settle and claim in one commit; an idle turn only looks."""
-        self._collect()
+        await self._collect()
         limits = self._claim_limits()
         try:
             if not self._unsettled and not await self._queue.has_work(limits):
@@ -258,21 +292,43 @@ class UnifiedQueueWorker:
         for request in turn.claimed:
             self._begin(request)
 
-    def _collect(self) -> None:
+    async def _collect(self) -> None:
         collected = self._in_flight.collect()
         self._unsettled.extend(collected.finished)
         for failure in collected.failures:
             raise failure
+        for request in collected.cancelled:
+            outcome = await self._cancelled(request)
+            self._unsettled.append(Finished(request=request, outcome=outcome, seconds=0.0))
+        for finished in self._unsettled:
+            self._cancelling.pop(finished.request.request_id, None)
+
+    async def _cancel_asked(self) -> None:
+        """End the runs that a person wants cancelled."""
+        for request_id, reason in (await self._queue.cancels_asked()).items():
+            if request_id not in self._cancelling and self._in_flight.cancel(request_id):
+                self._cancelling[request_id] = reason
+
+    async def _cancelled(self, request: IBRequest) -> Outcome:
+        """The end of a run that was cancelled, by the worker's stop or for a person: says when parts had landed."""
+        reason = self._cancelling.get(request.request_id)
+        if reason is None:
+            return SnoozeUntil(at=self._clock.now(), reason=PUT_BACK)
+        rows = await self._rows_of(request)
+        return Cancelled(reason=f"{reason}; {rows} rows of it had landed before" if rows else reason)
+
+    async def _rows_of(self, request: IBRequest) -> int:
+        """How many rows of a request are stored; none where its table cannot be read now."""
+        spec = self._tables[self._catalogue.get(request.request_type).result_table].spec
+        try:
+            rows = await self._writer.call(landed_rows, self._lake, spec, [request.request_id])
+        except LakeError:
+            return 0
+        return int(rows.height)
 
     async def _settle_and_claim(self, limits: ClaimLimits) -> Turn:
         finished = list(self._unsettled)
-        turn = await self._queue.settle_and_claim(
-            {f.request.request_id: f.outcome for f in finished},
-            limits.limit,
-            normal_limit=limits.normal_limit,
-            type_limits=limits.type_limits,
-            skip_types=limits.skip_types,
-        )
+        turn = await self._queue.turn({f.request.request_id: f.outcome for f in finished}, limits)
         self._unsettled.clear()
         for f in finished:
             self._events.emit(settlement_event(f, turn))
@@ -289,18 +345,28 @@ class UnifiedQueueWorker:
                 waited_seconds=round(waited, 3),
             )
         )
-        self._in_flight.start(request, self._executor.run(request))
+        self._in_flight.start(request, self._run(request))
+
+    async def _run(self, request: IBRequest) -> Outcome:
+        self._sent.begin(request.request_id)
+        try:
+            return await self._executor.run(request)
+        finally:
+            self._sent.end(request.request_id)
 
     def _claim_limits(self) -> ClaimLimits:
         running = self._in_flight.by_type()
         types = [self._catalogue.get(name) for name in self._catalogue.names()]
         self._note_held({t.name: reason for t in types if (reason := self._obstacle(t.name, t.pacing)) is not None})
         normal_places = self._batch_size - self._urgent_places
+        places = 0 if self._in_flight.runs_alone(self._crash_limit) else self._batch_size
         return ClaimLimits(
-            limit=max(0, self._batch_size - len(self._in_flight)),
+            limit=max(0, places - len(self._in_flight)),
             normal_limit=max(0, normal_places - self._in_flight.normal()),
             type_limits={t.name: max(0, t.concurrency - running[t.name]) for t in types},
             skip_types=frozenset(self._held),
+            crash_limit=self._crash_limit,
+            running=len(self._in_flight),
         )
 
     def _obstacle(self, request_type: str, pacing: str) -> str | None:
@@ -315,7 +381,7 @@ class UnifiedQueueWorker:
         self._held = held
 
     async def _is_drained(self) -> bool:
-        if len(self._in_flight) or self._unsettled or self._in_flight.news.is_set():
+        if self._unsettled or not self._in_flight.is_idle:
             return False
         stats = await self._queue.stats()
         return not (stats.due or stats.delayed)
@@ -344,7 +410,7 @@ class UnifiedQueueWorker:
                 self._events.emit(WorkerStopping(worker=self._name, running=len(self._in_flight)))
                 if failure is None:
                     await self._grace()
-                put_back = await self._put_back()
+                put_back = await self._put_back(is_lost=isinstance(failure, LeaseLost))
         finally:
             await self._close()
             error = None if failure is None else message_of(failure)
@@ -355,8 +421,10 @@ class UnifiedQueueWorker:
         if tasks:
             await asyncio.wait(tasks, timeout=self._grace_seconds)
 
-    async def _put_back(self) -> int:
-        """Cancel what still runs and settle everything; what is in doubt stays claimed for the restart to look at."""
+    async def _put_back(self, *, is_lost: bool) -> int:
+        """Cancel what still runs and settle everything; what is in doubt stays claimed for the restart to look at.
+
+        With the lease lost nothing is settled: others speak for the claims."""
         tasks = self._in_flight.tasks()
         for task in tasks:
             task.cancel()
@@ -364,6 +432,8 @@ class UnifiedQueueWorker:
         if tasks:
             await asyncio.wait(tasks)
         collected = self._in_flight.collect()
+        if is_lost:
+            return 0
         finished = [*self._unsettled, *collected.finished]
         outcomes = {f.request.request_id: f.outcome for f in finished}
         now = self._clock.now()
@@ -383,8 +453,10 @@ class UnifiedQueueWorker:
         await asyncio.gather(*self._side_tasks, return_exceptions=True)
         self._phase = "stopped"
         if self._side_tasks:
-            await self._reporter.look()
+            with suppress(LeaseLost):  # said already
+                await self._reporter.look()
         await self._connection.stop()
+        self._sent.close()
         await self._reporter.release()
         await self._writer.release()
         self._derivations.close()

@@ -19,12 +19,54 @@ class WorkerStarted(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRecovered(Event):
-    """Claims that a predecessor left: how many had landed and were settled, and how many were put back."""
+    """Claims that a predecessor of this name left: how many had landed and were settled, how many were put back (and of
+    those, how many had sent something: ``crashed``), how many failed as poison, how many had been cancelled."""
 
     name: ClassVar[str] = "worker.recovered"
     worker: str
     landed: int
     put_back: int
+    crashed: int = 0
+    poisoned: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerTookOver(Event):
+    """This worker took over the claims of another, ``dead`` or suspended, that gave no sign of life for so many machine
+    seconds; the counts are those of worker.recovered."""
+
+    name: ClassVar[str] = "worker.took_over"
+    level: ClassVar[str] = "warning"
+    worker: str
+    dead: str
+    silent_seconds: float
+    landed: int
+    put_back: int
+    crashed: int
+    poisoned: int
+    cancelled: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerLeaseLost(Event):
+    """This worker was silent past its lease and another took over its claims: it drops what it runs, writes nothing and
+    starts over."""
+
+    name: ClassVar[str] = "worker.lease_lost"
+    level: ClassVar[str] = "warning"
+    worker: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakeOverHeld(Event):
+    """Other workers' claims could not be looked after; tried again after so many machine seconds."""
+
+    name: ClassVar[str] = "worker.take_over_held"
+    level: ClassVar[str] = "warning"
+    message: str
+    retry_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +103,7 @@ class RequestClaimed(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestFinished(Event):
-    """A run of a request has been settled: ``outcome`` is done, retry, snoozed or failed. Seconds of clock time."""
+    """A run of a request has been settled: ``outcome`` is done, retry, snoozed, failed or cancelled. Clock seconds."""
 
     name: ClassVar[str] = "request.finished"
     request_id: str

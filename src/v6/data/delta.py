@@ -50,6 +50,7 @@ __all__ = [
     "checkpoint",
     "data_files",
     "drop_missing_files",
+    "fence",
     "filesystem",
     "has_landed",
     "missing_columns",
@@ -57,6 +58,7 @@ __all__ = [
     "query",
     "replace_files",
     "scan_table",
+    "stored_epoch",
     "to_arrow",
 ]
 
@@ -285,6 +287,16 @@ class Lake:
         if fault is not None:
             text = f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
             raise TableDamaged(text, table=name)
+
+    def reopened(self, name: str, table: DeltaTable | None) -> DeltaTable:
+        """A table at its newest version, from an object of it that was opened before. Raises TableDamaged."""
+        if table is None:
+            return self.open(name)
+        try:
+            table.update_incremental()
+        except (DeltaError, OSError):  # its log was cleaned in between, or the table made anew
+            return self.open(name)
+        return table
 
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created when absent; equal creations at the same instant make one table.
@@ -515,16 +527,24 @@ class TableWriter:
     """Appends results for one worker to one table; refused once somebody fenced the worker's app id."""
 
     def __init__(self, lake: Lake, spec: TableSpec, *, app_id: str, epoch: int) -> None:
-        """Open the table and claim the app id for this epoch (an empty commit), fencing every earlier epoch."""
+        """Open the table and claim the app id for this epoch (an empty commit), fencing every earlier epoch.
+
+        A second writer of one epoch goes on where the first left off.
+
+        Raises:
+            LeaseLost: a later epoch has been here, or somebody fenced this one.
+            LakeError: the table cannot be opened or written.
+        """
         self.spec = spec
         self._lake = lake
         self._app_id = app_id
         self._table = lake.ensure(spec)
         self._version = self._table.transaction_version(app_id) or 0
         first = epoch << SEQUENCE_BITS
-        if self._version >= first:
+        if self._version >= ((epoch + 1) << SEQUENCE_BITS) - 1:
             raise LeaseLost(self._fenced_text())
-        self._commit(spec.empty(), first)
+        if self._version < first:
+            self._commit(spec.empty(), first)
 
     def append(self, frame: pl.DataFrame) -> int:
         """Append the rows, conformed to the table, in one commit that is on the disk; the table's version afterwards.
@@ -574,6 +594,36 @@ def _has_versions(log: Path) -> bool:
             return any(entry.name.endswith((".json", ".checkpoint.parquet")) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def stored_epoch(lake: Lake, spec: TableSpec, app_id: str) -> int:
+    """The last epoch in which a worker wrote to a table, or was fenced from it; 0 when never. Blocks."""
+    if not lake.exists(spec.name):
+        return 0
+    return ((lake.open(spec.name).transaction_version(app_id) or 0) + 1) >> SEQUENCE_BITS
+
+
+def fence(lake: Lake, spec: TableSpec, *, app_id: str, epoch: int) -> None:
+    """Refuse every commit that a worker makes in an epoch before ``epoch``, also by writers it has yet to open. Blocks.
+
+    A table that is absent is made, so that the worker cannot make it either.
+
+    Raises:
+        LakeError: the commit did not land: nobody is fenced.
+    """
+    last = (epoch << SEQUENCE_BITS) - 1
+    failure: Exception | None = None
+    for _ in range(COMMIT_TRIES):
+        table = lake.open(spec.name) if lake.exists(spec.name) else lake.ensure(spec)
+        if (table.transaction_version(app_id) or 0) >= last:
+            return
+        try:
+            append(table, scan_table(table).head(0).collect(), app_transactions={app_id: last})
+        except (DeltaError, OSError) as error:
+            failure = error
+            continue
+        return
+    raise LakeError(f"worker {app_id} could not be fenced from {spec.name}: {failure}") from failure
 
 
 def _check_compatible(spec: TableSpec, table: DeltaTable) -> None:

@@ -37,6 +37,8 @@ class RequestStatus(StrEnum):
 
 
 KEY_LENGTH = 500  # characters
+CANCEL = "cancel"  # field of result_data: a person wants this running request cancelled, and why
+
 OPEN_STATES = frozenset({RequestStatus.PENDING, RequestStatus.PROCESSING})
 
 
@@ -212,6 +214,16 @@ class IBRequest:
     def result_data(self) -> dict[str, Any]:
         """What is known about the result; empty when nothing is."""
         return _json_object(self.result_data_json or "{}", f"result_data of request {self.request_id}")
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why a person wants this claimed request cancelled; None when nobody does."""
+        text = self.result_data_json or ""
+        return None if f'"{CANCEL}"' not in text else _json_object(text, "result_data").get(CANCEL)
+
+    def without_cancel(self) -> dict[str, Any]:
+        """``result_data`` but for the wish to cancel."""
+        return {name: value for name, value in self.result_data.items() if name != CANCEL}
 
     def next(self, status: RequestStatus, *, now: datetime, **changes: Any) -> IBRequest:
         """The following row: another state, one revision more, never older than this one."""

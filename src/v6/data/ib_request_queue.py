@@ -23,8 +23,17 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.delta import Lake
-from v6.data.ib_request import HISTORY_DAYS, REQUESTS, IBRequest, NewRequest, Priority, RequestStatus
-from v6.data.outcome import Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.ib_request import (
+    CANCEL,
+    HISTORY_DAYS,
+    OPEN_STATES,
+    REQUESTS,
+    IBRequest,
+    NewRequest,
+    Priority,
+    RequestStatus,
+)
+from v6.data.outcome import Cancelled, Crashed, Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
 from v6.data.queue_log import current, requests_of
 from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState
 from v6.data.queue_writer import QueueWriter
@@ -38,6 +47,10 @@ WAIT_POLL_SECONDS = 0.1
 
 InsertCheck = Callable[[NewRequest], NewRequest]
 Result = TypeVar("Result")
+
+
+class _PlaceTaken(Exception):
+    """The place is no longer held as it was seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,6 +263,14 @@ class IBRequestQueue:
         limits = ClaimLimits(
             limit=limit, normal_limit=normal_limit, type_limits=type_limits, skip_types=frozenset(skip_types)
         )
+        return await self.turn(outcomes, limits)
+
+    async def turn(self, outcomes: Mapping[str, Outcome], limits: ClaimLimits) -> Turn:
+        """Record what finished and claim what comes next within the limits, in one commit.
+
+        Raises:
+            LeaseLost: another took this worker's place; nothing was written.
+        """
         return await self._run(self._turn, dict(outcomes), limits)
 
     def _turn(self, outcomes: Mapping[str, Outcome], limits: ClaimLimits) -> Turn:
@@ -258,7 +279,7 @@ class IBRequestQueue:
         def decide(state: QueueState) -> Sequence[IBRequest]:
             nonlocal turn
             now = self._clock.now()
-            settled, refused = self._settlements(state, outcomes, now)
+            settled, refused = self._settlements(state, outcomes, now, self.worker_id)
             ended = self._expiries(state, now)
             claimed, duplicates = self._claims(state, limits, now)
             turn = Turn(settled=frozenset(r.request_id for r in settled), refused=refused, claimed=claimed)
@@ -268,19 +289,16 @@ class IBRequestQueue:
         return turn
 
     def _settlements(
-        self, state: QueueState, outcomes: Mapping[str, Outcome], now: datetime
+        self, state: QueueState, outcomes: Mapping[str, Outcome], now: datetime, worker_id: str
     ) -> tuple[list[IBRequest], dict[str, IBRequest | None]]:
         settled, refused = [], {}
         for request_id, outcome in outcomes.items():
             request = state.open.get(request_id)
-            if request is None or not self._is_mine(request):
+            if request is None or not _is_claim_of(request, worker_id):
                 refused[request_id] = request
             else:
                 settled.append(_settled(request, outcome, now))
         return settled, refused
-
-    def _is_mine(self, request: IBRequest) -> bool:
-        return request.status is RequestStatus.PROCESSING and request.worker_id == (self.worker_id or None)
 
     def _expiries(self, state: QueueState, now: datetime) -> list[IBRequest]:
         return [
@@ -316,12 +334,11 @@ class IBRequestQueue:
         await self._run(self._record_plan, request_id, parts)
 
     def _record_plan(self, request_id: str, parts: Sequence[Mapping[str, Any]]) -> None:
-        text = json.dumps({"parts": list(parts)}, separators=(",", ":"))
-
         def decide(state: QueueState) -> Sequence[IBRequest]:
             request = state.open.get(request_id)
-            if request is None or not self._is_mine(request):
+            if request is None or not _is_claim_of(request, self.worker_id):
                 raise RequestConflict(f"request {request_id} is no longer claimed by worker {self.worker_id}")
+            text = _json({**request.result_data, "parts": list(parts)})
             return [request.next(RequestStatus.PROCESSING, now=self._clock.now(), result_data_json=text)]
 
         self._writer.transact(decide)
@@ -332,19 +349,94 @@ class IBRequestQueue:
 
     def _unfinished(self, worker_id: str) -> list[IBRequest]:
         self._writer.refresh()
-        rows = self._writer.state.open.values()
-        return [r for r in rows if r.status is RequestStatus.PROCESSING and (r.worker_id or "") == worker_id]
+        return [r for r in self._writer.state.open.values() if _is_claim_of(r, worker_id)]
+
+    # Places: who may speak for a worker's claims
+
+    async def take_place(self, *, newer_than: int = 0) -> int:
+        """Take this worker's own place in a new epoch: from now on whoever held it in an earlier one can write nothing,
+        and neither can this queue once another takes the place. ``newer_than`` is an epoch known from elsewhere."""
+        return await self._run(self._take_own_place, newer_than)
+
+    def _take_own_place(self, newer_than: int) -> int:
+        epoch = None
+        self._writer.let_go()
+        while epoch is None:
+            self._writer.refresh()
+            seen = self._writer.place_of(self.worker_id)
+            epoch = self._take_place(self.worker_id, seen, newer_than)
+        self._writer.hold(self.worker_id, epoch)
+        return epoch
+
+    async def take_over_place(self, worker_id: str, *, seen: int, newer_than: int = 0) -> int | None:
+        """Take a dead worker's place, held in epoch ``seen``; None when another was first, or it lives again.
+
+        From the commit on the dead worker can neither claim nor settle, should it wake up.
+        """
+        return await self._run(self._take_place, worker_id, seen, newer_than)
+
+    def _take_place(self, worker_id: str, seen: int, newer_than: int) -> int | None:
+        epoch = max(seen, newer_than) + 1
+
+        def decide(_: QueueState) -> Sequence[IBRequest]:
+            if self._writer.place_of(worker_id) != seen:
+                raise _PlaceTaken
+            return []
+
+        try:
+            self._writer.transact(decide, places={worker_id: epoch})
+        except _PlaceTaken:
+            return None
+        return epoch
+
+    async def claimants(self, *, skip_types: Collection[str] = ()) -> dict[str, int]:
+        """The other workers that have claims, and the epoch in which each holds its place (0: it never took one)."""
+        return await self._run(self._claimants, skip_types)
+
+    def _claimants(self, skip_types: Collection[str]) -> dict[str, int]:
+        self._writer.refresh()
+        claims = [r for r in self._writer.state.open.values() if r.status is RequestStatus.PROCESSING]
+        wanted = [r for r in claims if r.request_type not in skip_types]
+        names = {r.worker_id for r in wanted if r.worker_id and r.worker_id != self.worker_id}
+        return {name: self._writer.place_of(name) for name in names}
+
+    async def settle_left(self, worker_id: str, epoch: int, outcomes: Mapping[str, Outcome]) -> Turn | None:
+        """Record what became of a dead worker's claims, while its place is held in ``epoch``; None when it no more is:
+        another speaks for them now, and nothing was written."""
+        return await self._run(self._settle_left, worker_id, epoch, outcomes)
+
+    def _settle_left(self, worker_id: str, epoch: int, outcomes: Mapping[str, Outcome]) -> Turn | None:
+        turn = Turn()
+
+        def decide(state: QueueState) -> Sequence[IBRequest]:
+            nonlocal turn
+            if self._writer.place_of(worker_id) != epoch:
+                raise _PlaceTaken
+            settled, refused = self._settlements(state, outcomes, self._clock.now(), worker_id)
+            turn = Turn(settled=frozenset(r.request_id for r in settled), refused=refused)
+            return settled
+
+        try:
+            self._writer.transact(decide)
+        except _PlaceTaken:
+            return None
+        return turn
 
     async def refresh(self) -> bool:
         """Look for what is new in the table; True when anything is."""
         return await self._run(self._writer.refresh)
 
     async def has_work(self, limits: ClaimLimits) -> bool:
-        """Look at the table and say whether a claim within the limits would take anything, or anything expired."""
+        """Look at the table and say whether a claim within the limits would take anything, or anything expired.
+
+        Raises:
+            LeaseLost: another took this worker's place.
+        """
         return await self._run(self._has_work, limits)
 
     def _has_work(self, limits: ClaimLimits) -> bool:
         self._writer.refresh()
+        self._writer.check_place()
         now = self._clock.now()
         return bool(self._writer.state.due(replace(limits, limit=min(1, limits.limit)), now)) or bool(
             self._writer.state.expired(now)
@@ -353,24 +445,58 @@ class IBRequestQueue:
     # People's changes
 
     async def cancel(self, request_id: str, *, reason: str = "cancelled by hand") -> IBRequest:
-        """Cancel a pending request. Raises UnknownRequest, or RequestConflict when it is not PENDING."""
-        return await self._run(self._change, request_id, RequestStatus.PENDING, partial(_cancelled, reason=reason))
+        """Cancel a request. A pending one is CANCELLED at once. A running one stays PROCESSING and its worker is asked:
+        it ends as CANCELLED, and nothing of it lands after, or as SUCCESS when all its rows had landed.
+
+        Raises:
+            UnknownRequest: there is none of that id.
+            RequestConflict: it has ended, or another of its key came first.
+        """
+        return (await self._run(self._change, [request_id], partial(_cancelled, reason=reason), OPEN_STATES))[0]
 
     async def retry(self, request_id: str) -> IBRequest:
         """Put a failed request back as new. Raises UnknownRequest, or RequestConflict when it is not FAILED."""
-        return await self._run(self._change, request_id, RequestStatus.FAILED, _replayed)
+        return (await self.retry_many([request_id]))[0]
+
+    async def retry_many(self, request_ids: Collection[str]) -> list[IBRequest]:
+        """Put failed requests back as new, all in one commit or none. Raises as ``retry`` does."""
+        return await self._run(self._change, request_ids, _replayed, frozenset({RequestStatus.FAILED}))
 
     def _change(
-        self, request_id: str, needed: RequestStatus, change: Callable[[IBRequest, datetime], IBRequest]
-    ) -> IBRequest:
-        def decide(state: QueueState) -> Sequence[IBRequest]:
-            request = state.open.get(request_id) or self._get(request_id)
-            if request.status is not needed:
-                raise RequestConflict(f"request {request_id} is {request.status}, not {needed}: nothing was changed")
-            self._check_key_is_free(state, request)
-            return [change(request, self._clock.now())]
+        self,
+        request_ids: Collection[str],
+        change: Callable[[IBRequest, datetime], IBRequest],
+        allowed: Collection[RequestStatus],
+    ) -> list[IBRequest]:
+        changed: list[IBRequest] = []
 
-        return self._writer.transact(decide)[0]
+        def decide(state: QueueState) -> Sequence[IBRequest]:
+            nonlocal changed
+            now = self._clock.now()
+            before = [self._changeable(state, each, allowed) for each in dict.fromkeys(request_ids)]
+            changed = [change(request, now) for request in before]
+            return [row for row, old in zip(changed, before, strict=True) if row is not old]
+
+        self._writer.transact(decide)
+        return changed
+
+    def _changeable(self, state: QueueState, request_id: str, allowed: Collection[RequestStatus]) -> IBRequest:
+        request = state.open.get(request_id) or self._get(request_id)
+        if request.status not in allowed:
+            wanted = " or ".join(sorted(allowed))
+            raise RequestConflict(f"request {request_id} is {request.status}, not {wanted}: nothing was changed")
+        if request.status is not RequestStatus.PROCESSING:
+            self._check_key_is_free(state, request)
+        return request
+
+    async def cancels_asked(self) -> dict[str, str]:
+        """This worker's claims that a person wants cancelled, and why; as of what was last looked at."""
+        return await self._run(self._cancels_asked)
+
+    def _cancels_asked(self) -> dict[str, str]:
+        state = self._writer.state
+        asked = [state.open[request_id] for request_id in state.cancelling]
+        return {r.request_id: r.cancel_reason or "" for r in asked if _is_claim_of(r, self.worker_id)}
 
     def _check_key_is_free(self, state: QueueState, request: IBRequest) -> None:
         tail = state.tail(request.idempotency_key, self._clock.now())
@@ -461,12 +587,17 @@ def slot_id(key: str) -> str:
 
 
 def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:
-    """The row that an outcome makes of a claimed request."""
+    """The row that an outcome makes of a claimed request; one that is wanted cancelled does not run again."""
+    reason = request.cancel_reason
+    if reason is not None:
+        request = replace(request, result_data_json=_json(request.without_cancel()))
+        if isinstance(outcome, RetryAt | SnoozeUntil):
+            outcome = Cancelled(reason=reason)
     match outcome:
         case Done(result=result):
-            data = json.dumps({**request.result_data, **result}, separators=(",", ":"), default=str)
             return request.next(
-                RequestStatus.SUCCESS, now=now, attempt=request.attempt + 1, result_data_json=data,
+                RequestStatus.SUCCESS, now=now, attempt=request.attempt + 1,
+                result_data_json=_json({**request.result_data, **result}),
                 error_message=None, error_code=None, error_category=None,
             )  # fmt: skip
         case RetryAt(at=at, message=message, category=category, code=code):
@@ -481,9 +612,30 @@ def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:
                 RequestStatus.FAILED, now=now, attempt=request.attempt + 1,
                 error_message=message, error_code=code, error_category=str(category),
             )  # fmt: skip
+        case Cancelled(reason=reason):
+            return request.next(RequestStatus.CANCELLED, now=now, error_message=reason)
+        case Crashed(at=at, reason=reason):
+            return request.next(
+                RequestStatus.FAILED if at is None else RequestStatus.PENDING, now=now, crashes=request.crashes + 1,
+                not_before=at, error_message=reason, error_code=None,
+                error_category=str(ErrorCategory.INTERNAL) if at is None else None,
+            )  # fmt: skip
+
+
+def _is_claim_of(request: IBRequest, worker_id: str) -> bool:
+    return request.status is RequestStatus.PROCESSING and (request.worker_id or "") == worker_id
+
+
+def _json(value: Mapping[str, Any]) -> str | None:
+    return json.dumps(value, separators=(",", ":"), default=str) if value else None
 
 
 def _cancelled(request: IBRequest, now: datetime, *, reason: str) -> IBRequest:
+    if request.cancel_reason is not None:
+        return request
+    if request.status is RequestStatus.PROCESSING:
+        asked = _json({**request.result_data, CANCEL: reason})
+        return request.next(RequestStatus.PROCESSING, now=now, result_data_json=asked)
     return request.next(RequestStatus.CANCELLED, now=now, error_message=reason)
 
 

@@ -1,7 +1,8 @@
-"""How a claimed request ended: four values, never exceptions.
+"""How a claimed request ended: values, never exceptions.
 
 Done → SUCCESS; RetryAt → PENDING with an attempt spent; SnoozeUntil → PENDING with no attempt spent (waiting is not
-failing); FailedBecause → FAILED.
+failing); FailedBecause → FAILED; Cancelled → CANCELLED. Crashed, said by whoever recovers for a dead worker, counts a
+crash and no attempt → PENDING, or FAILED as poison.
 """
 
 from __future__ import annotations
@@ -48,4 +49,19 @@ class FailedBecause:
     code: int | None = None
 
 
-Outcome = Done | RetryAt | SnoozeUntil | FailedBecause
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled:
+    """A person asked for it, and it was stopped before its rows were in the result table."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crashed:
+    """The worker died while it ran the request: run again at ``at`` (UTC), or never when ``at`` is None."""
+
+    at: datetime | None
+    reason: str
+
+
+Outcome = Done | RetryAt | SnoozeUntil | FailedBecause | Cancelled | Crashed

@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from v6.data.finished_ids import FinishedIds
-from v6.data.ib_request import IBRequest, RequestStatus
+from v6.data.ib_request import IBRequest, Priority, RequestStatus
 
+_Ready = tuple[datetime, str, int]  # created_at, request_id, revision
 KEY_MEMORY = timedelta(days=2)  # how long after its end the last request of a key is remembered
 FORGET_AT = 10_000  # keys more than at the last look make another look at what can be forgotten worth it
 
@@ -29,6 +30,19 @@ class ClaimLimits:
     normal_limit: int | None = None
     type_limits: Mapping[str, int] | None = None
     skip_types: Collection[str] = ()
+    crash_limit: int | None = None  # a request with so many crashes runs alone
+    running: int = 0  # in flight already
+    aging: timedelta | None = None  # background that is so old is served as normal
+
+    def is_suspect(self, request: IBRequest) -> bool:
+        """Whether a request may have killed its worker so often that it must run alone."""
+        return self.crash_limit is not None and request.crashes >= self.crash_limit
+
+    def rank(self, request: IBRequest, now: datetime) -> tuple[int, datetime, str]:
+        """The order of service: by priority, then age. Old background work counts as normal, never as immediate."""
+        is_old = self.aging is not None and now - request.created_at >= self.aging
+        priority = Priority.NORMAL if is_old and request.priority > Priority.NORMAL else request.priority
+        return (priority, request.created_at, request.request_id)
 
     def of_type(self, request_type: str) -> int:
         """How many of one type."""
@@ -62,8 +76,9 @@ class QueueState:
         self.key_memory = key_memory
         self._keys: dict[str, KeyTail] = {}
         self._forget_at = FORGET_AT
+        self.cancelling: set[str] = set()  # claimed requests that a person wants cancelled
         self.counts: Counter[RequestStatus] = Counter()
-        self._ready: dict[str, list[tuple[int, datetime, str, int]]] = {}
+        self._ready: dict[tuple[str, int], list[_Ready]] = {}  # by type and priority, the oldest first
         self._delayed: list[tuple[datetime, str, int]] = []
         self._deadlines: list[tuple[datetime, str, int]] = []
         self._alive_by_key: dict[str, set[str]] = {}
@@ -107,11 +122,14 @@ class QueueState:
             self.counts[known.status] -= 1
         self.counts[row.status] += 1
         self._note_key(row)
+        self.cancelling.discard(row.request_id)
         if not row.status.is_open:
             self.open.pop(row.request_id, None)
             self.finished.add(row.request_id)
             return
         self.open[row.request_id] = row
+        if row.status is RequestStatus.PROCESSING and row.cancel_reason is not None:
+            self.cancelling.add(row.request_id)
         if row.status is RequestStatus.PENDING:
             self._enqueue(row)
 
@@ -145,8 +163,8 @@ class QueueState:
             self._make_ready(row)
 
     def _make_ready(self, row: IBRequest) -> None:
-        entry = (row.priority, row.created_at, row.request_id, row.revision)
-        heapq.heappush(self._ready.setdefault(row.request_type, []), entry)
+        entry = (row.created_at, row.request_id, row.revision)
+        heapq.heappush(self._ready.setdefault((row.request_type, row.priority), []), entry)
 
     def _pending(self, request_id: str, revision: int) -> IBRequest | None:
         row = self.open.get(request_id)
@@ -173,39 +191,41 @@ class QueueState:
         return [r for r in found if r.status is RequestStatus.PROCESSING or _age(r) < _age(row)]
 
     def due(self, limits: ClaimLimits, now: datetime) -> list[IBRequest]:
-        """The pending requests to run next, by priority, then age, within the limits. Changes no state."""
+        """The pending requests to run next, by priority, then age, within the limits. Changes no state.
+
+        One that must run alone waits until nothing runs, and until then keeps back what comes after it.
+        """
         self._release_delayed(now)
         chosen: list[IBRequest] = []
-        seen: set[str] = set()
-        taken: list[tuple[int, datetime, str, int]] = []
-        room = {name: limits.of_type(name) for name in self._ready}
+        taken: dict[str, IBRequest] = {}
+        room = {name: limits.of_type(name) for name, _ in self._ready}
         normal = limits.limit if limits.normal_limit is None else limits.normal_limit
         while len(chosen) < limits.limit:
-            entry = self._best(room, normal)
-            if entry is None:
+            row = self._best(limits, room, normal, now)
+            if row is None or (limits.is_suspect(row) and (chosen or limits.running)):
                 break
-            row = self.open[entry[2]]
-            heapq.heappop(self._ready[row.request_type])
-            if row.request_id in seen:  # equal first rows of one request may each have brought an entry
+            heapq.heappop(self._ready[row.request_type, row.priority])
+            if row.request_id in taken:  # equal first rows of one request may each have brought an entry
                 continue
-            seen.add(row.request_id)
-            taken.append(entry)
+            taken[row.request_id] = row
             room[row.request_type] -= 1
             normal -= row.priority > 1
             if row.deadline is None or row.deadline > now:
                 chosen.append(row)
-        for entry in taken:  # claimed ones are dropped when their PROCESSING row has been folded
-            heapq.heappush(self._ready[self.open[entry[2]].request_type], entry)
+                if limits.is_suspect(row):
+                    break
+        for row in taken.values():  # claimed ones are dropped when their PROCESSING row has been folded
+            self._make_ready(row)
         return chosen
 
-    def _best(self, room: Mapping[str, int], normal: int) -> tuple[int, datetime, str, int] | None:
+    def _best(self, limits: ClaimLimits, room: Mapping[str, int], normal: int, now: datetime) -> IBRequest | None:
         heads = []
-        for name, heap in self._ready.items():
-            while heap and self._pending(*heap[0][2:]) is None:
+        for (name, priority), heap in self._ready.items():
+            while heap and self._pending(*heap[0][1:]) is None:
                 heapq.heappop(heap)
-            if heap and room[name] > 0 and (normal > 0 or heap[0][0] <= 1):
-                heads.append(heap[0])
-        return min(heads, default=None)
+            if heap and room[name] > 0 and (normal > 0 or priority <= 1):
+                heads.append(self.open[heap[0][1]])
+        return min(heads, default=None, key=lambda row: limits.rank(row, now))
 
     def _release_delayed(self, now: datetime) -> None:
         while self._delayed and self._delayed[0][0] <= now:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from v6.clock import Clock
@@ -19,9 +19,10 @@ from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.queue_log import Commit, QueueLog, load
 from v6.data.queue_state import KEY_MEMORY, QueueState
 from v6.data.refusal import raise_refusal
-from v6.errors import CommitContended
+from v6.errors import CommitContended, LeaseLost
 
 APP_ID = "ib_requests"
+PLACE = "worker:"  # app id of a worker's place in the queue; its version is the epoch in which the place is held
 TRIES = 100
 RIVAL_SECONDS = 1.0  # so long after a rival's commit this writer leaves it a turn after each of its own
 
@@ -44,6 +45,7 @@ class QueueWriter:
         self._landed: set[str] = set()
         self._last_token = ""
         self._rival_at = float("-inf")
+        self._held: tuple[str, int] | None = None
         self.state = QueueState(key_memory)
 
     @property
@@ -58,26 +60,46 @@ class QueueWriter:
         self._table.update_incremental()
         return self._catch_up(self._table)
 
-    def transact(self, decide: Decision) -> list[IBRequest]:
+    def place_of(self, worker: str) -> int:
+        """The epoch in which a worker's place is held, as of what is folded; 0 when it never was."""
+        return 0 if self._table is None else int(self._table.transaction_version(PLACE + worker) or 0)
+
+    def hold(self, worker: str, epoch: int) -> None:
+        """From now on nothing is written but while that worker's place is held in that epoch."""
+        self._held = (worker, epoch)
+
+    def let_go(self) -> None:
+        """Write without holding a place."""
+        self._held = None
+
+    def check_place(self) -> None:
+        """Raise LeaseLost when another took the place that is held, as of what is folded."""
+        if self._held is not None and self.place_of(self._held[0]) != self._held[1]:
+            raise LeaseLost(f"worker {self._held[0]} lost its lease: another took over its requests")
+
+    def transact(self, decide: Decision, *, places: Mapping[str, int] | None = None) -> list[IBRequest]:
         """Commit the rows that ``decide`` gives for the newest state, deciding anew whenever a rival came first.
 
-        They are on the disk when it returns, with every commit before them.
+        They are on the disk when it returns, with every commit before them. ``places`` gives workers' places an epoch
+        in the same commit.
 
         Raises:
             NotDurable: the rows landed and could not be flushed.
             CommitContended: rivals came first too often, or the disk refused; nothing was written.
+            LeaseLost: another took the place that is held; nothing was written.
         """
         failure: Exception | None = None
         self._give_way()
         for attempt in range(TRIES):
             table = self._refreshed()
+            self.check_place()
             rows = list(decide(self.state))
-            if not rows:
+            if not rows and not places:
                 return []
             token = uuid.uuid4().hex
             try:
                 began = self._clock.machine_monotonic()
-                self._swap(table, rows, token)
+                self._swap(table, rows, token, places or {})
                 self._turn_seconds = self._clock.machine_monotonic() - began
             except (DeltaError, OSError) as error:
                 failure = error
@@ -138,12 +160,13 @@ class QueueWriter:
             raise CommitContended("the queue's table moved while it was folded: try again")
         return table
 
-    def _swap(self, table: DeltaTable, rows: list[IBRequest], token: str) -> None:
+    def _swap(self, table: DeltaTable, rows: list[IBRequest], token: str, places: Mapping[str, int]) -> None:
         version = (table.transaction_version(APP_ID) or 0) + 1
         self._tokens.add(token)
+        taken = {PLACE + worker: epoch for worker, epoch in places.items()}
         frame = frame_of(rows)
         self._lake.check_room(frame)
-        append(table, frame, app_transactions={APP_ID: version}, token=token)
+        append(table, frame, app_transactions={APP_ID: version, **taken}, token=token)
         self._catch_up(table)
 
     def _has_landed(self, token: str) -> bool:

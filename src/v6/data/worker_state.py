@@ -99,6 +99,10 @@ class WorkerStateTable(Table):
         Raises:
             LakeError: the commit failed.
         """
+        return self.append(self.row(state))
+
+    def row(self, state: WorkerState) -> pl.DataFrame:
+        """One state as a row, stamped with the clock."""
         now = self.clock.now()
         row = {
             "worker_id": state.worker_id,
@@ -114,7 +118,7 @@ class WorkerStateTable(Table):
             "known_at": self.clock.machine_now(),
             "date": now.date(),
         }
-        return self.append(pl.DataFrame([row], schema=self.spec.schema))
+        return pl.DataFrame([row], schema=self.spec.schema)
 
     def latest(self, *, since: datetime | None = None, as_of: datetime | None = None) -> pl.LazyFrame:
         """The newest row of each worker, by worker_id; with ``since`` (machine time) of those that wrote one since."""
