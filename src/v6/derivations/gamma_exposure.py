@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from v6.derivations.black_scholes import Terms, greeks
 from v6.derivations.chain import Chain, ExpiryQuotes, Floats
 from v6.derivations.smile import BANDWIDTH, local_fit
 from v6.derivations.statistic import OK, Statistic, Value
@@ -25,19 +25,14 @@ class _Held:
     units: Floats
     iv: Floats
 
-    def exposure(self, spot: float) -> Floats:
-        """Γ S² / 100 by strike, in currency for 1 %, if the underlying were at ``spot`` and volatilities stayed."""
-        count = len(self.strikes)
-        quotes = self.quotes
-        terms = Terms(
-            flags=np.full(count, "c"),
-            spot=np.full(count, spot),
-            strike=self.strikes,
-            years=np.full(count, quotes.years),
-            rate=np.full(count, quotes.forward.used_rate),
-            carry=np.full(count, quotes.forward.carry(quotes.years)),
-        )
-        exposure: Floats = self.units * greeks(terms, self.iv).gamma * spot * spot / 100
+    def exposure(self, spots: Floats) -> Floats:
+        """Γ S² / 100 in currency for 1 %, a row a spot and a column a strike; volatilities stay when the spot moves."""
+        quotes, root = self.quotes, math.sqrt(self.quotes.years)
+        carried = spots[:, None] * math.exp(-quotes.forward.carry(quotes.years) * quotes.years)
+        discounted = self.strikes[None, :] * quotes.forward.discount
+        d1 = np.log(carried / discounted) / (self.iv * root) + self.iv * root / 2
+        density = np.exp(-d1 * d1 / 2) / math.sqrt(2 * math.pi)
+        exposure: Floats = self.units * carried * density / (self.iv * root) / 100  # Γ S² is this by Hull, ch. 19
         return exposure
 
 
@@ -67,9 +62,9 @@ def gamma_exposure_by_strike(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: never: strikes without open interest, and expiries without a smile or within a day, are left out.
     """
-    spot, total, counts = chain.spot, dict[float, float](), dict[float, int]()
+    spot, total, counts = np.array([chain.spot]), dict[float, float](), dict[float, int]()
     for held in _held(chain):
-        for strike, value in zip(held.strikes.tolist(), held.exposure(spot).tolist(), strict=True):
+        for strike, value in zip(held.strikes.tolist(), held.exposure(spot)[0].tolist(), strict=True):
             total[strike] = total.get(strike, 0.0) + value
             counts[strike] = counts.get(strike, 0) + 1
     for strike, value in sorted(total.items()):
@@ -86,7 +81,7 @@ def gamma_exposure(chain: Chain) -> Iterator[Value]:
     """
     held = _held(chain)
     count = sum(len(one.strikes) for one in held)
-    value = float(sum(one.exposure(chain.spot).sum() for one in held)) if held else None
+    value = float(sum(one.exposure(np.array([chain.spot])).sum() for one in held)) if held else None
     yield Value(value=value, observations=count, quality=OK if held else "no expiry with a smile has open interest")
 
 
@@ -104,7 +99,7 @@ def gamma_exposure_zero(chain: Chain) -> Iterator[Value]:
     if not held:
         yield Value(value=None, observations=0, quality="no expiry with a smile has open interest")
         return
-    totals = np.array([sum(one.exposure(spot).sum() for one in held) for spot in spots.tolist()])
+    totals = np.sum([one.exposure(spots).sum(axis=1) for one in held], axis=0)
     zero = zero_nearest(spots, totals, chain.spot)
     count = sum(len(one.strikes) for one in held)
     quality = OK if zero is not None else "the sign does not change from 80 % to 120 % of spot"
