@@ -43,6 +43,16 @@ def test_the_queue_over_years() -> None:
     assert figures["finished_3000"]["live_files"] >= 90
 
 
+def test_a_cycle_has_every_contract_once_and_breaks_no_limit_while_urgent_requests_come() -> None:
+    figures = last_line("bench_session.py", "--lines", "100", "--symbols", "IWM", "--days", "8", "--plain", "0")
+    for cycle in (figures["cold"], figures):
+        assert cycle["succeeded"]
+        assert cycle["contracts"] == cycle["rows"] > 200
+    assert figures["urgent_succeeded"] == figures["urgent"] > 0
+    assert figures["pacing_errors"] == 0
+    assert 0 < figures["largest_second"] <= 50
+
+
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [

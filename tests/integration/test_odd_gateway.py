@@ -236,3 +236,31 @@ async def test_another_account_after_a_reconnect_is_refused_and_says_what_to_do(
                 await connection.clock.sleep(0.05)
         assert connection.account == "SIM1"
         assert [found.contract.con_id for found in await asking] == [1]
+
+
+async def test_calls_that_go_unanswered_open_the_breaker_and_one_probe_closes_it() -> None:
+    """It answers the time and nothing else, until it is well again."""
+    is_well = asyncio.Event()
+
+    def answer(client: Client, fields: list[str]) -> None:
+        if fields[0] == "9" and is_well.is_set():
+            client.details(fields[2], 1)
+            client.send(52, 1, fields[2])
+
+    async with odd_gateway(answer) as port, session(port) as connection:
+        assert connection.usage()["breaker"] == "closed"
+        calls = (connection.gateway(2, f"r{number}").contract_details(STOCK) for number in range(12))
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+        assert {failure.category for failure in failures if isinstance(failure, GatewayError)} == {
+            ErrorCategory.TIMEOUT
+        }
+        assert connection.usage()["breaker"] == "open"
+        assert (connection.state, connection.usage()["state"]) == (SessionState.DEGRADED, "degraded")
+        for kind in ("market_data", "history", "account"):
+            assert "circuit breaker open" in str(connection.admits(kind))
+        is_well.set()
+        held = asyncio.create_task(connection.gateway(2, "held").contract_details(STOCK))
+        await asyncio.sleep(0)
+        assert [wait.reason for wait in connection.waits("held")] == [connection.admits("account")]
+        assert len(await asyncio.wait_for(held, 20)) == 1  # after the probe, without being asked for again
+        assert (connection.usage()["breaker"], connection.state) == ("closed", SessionState.READY)
