@@ -53,6 +53,7 @@ EXPECTED: dict[int | tuple[int, str], str] = {
     (162, f"{SERVICE}HMDS query returned no data: SPY@SMART Trades"): EMPTY,
     (162, f"{SERVICE}Historical data request pacing violation"): WAITS,
     (162, f"{SERVICE}HMDS connection attempt failed. Connection will be re-attempted."): RETRIED,
+    (162, f"{SERVICE}API historical data query cancelled: 7"): RETRIED,  # not by us, or nobody would wait
     **dict.fromkeys((165, 316, 317, 323, 324, 325, 10182, 10225), RETRIED),  # transient
     **dict.fromkeys((102, 322), ASKED_AGAIN),  # our own mistake with ids
     (322, "Error processing request: Only 50 simultaneous API historical data requests allowed."): WAITS,

@@ -138,7 +138,9 @@ _GROUPS: tuple[tuple[ErrorCategory, ErrorAction, tuple[_Entry, ...]], ...] = (
     )),
     (_C.NETWORK, _A.EMPTY, ((162, "there is no such history", "no data"),)),
     (_C.NETWORK, _A.RETRY, (
-        (162, "the history service failed"), (165, "the history service reports"),
+        (162, "the history service failed"),
+        (162, "our own cancel; a call that nobody cancelled is made again", "query cancelled"),
+        (165, "the history service reports"),
         (316, "market depth was halted"), (317, "market depth was reset"), (323, "the server could not read"),
         (324, "the server could not process"), (325, "the server did not answer"),
         (10182, "live updates were lost"), (10225, "a bust event ended the request"),
