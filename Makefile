@@ -9,7 +9,7 @@ SYSTEMD ?= /run/systemd/system
 KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years drills drill-day drill-weeks drill-causes drill-load clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years bench-rivals drills drill-day drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md h
 	$(BIN)/python bench/bench_flush.py
 	$(BIN)/python bench/bench_partitions.py
 	$(BIN)/python bench/bench_demo.py
+
+bench-rivals: setup ## measure this queue beside a row a request, changed by MERGE and by UPDATE; about 2 minutes
+	$(BIN)/python bench/bench_rivals.py --seconds 30
 
 bench-years: setup ## measure the queue over 20,000 batches and with 1 and 10 million finished requests; about 40 minutes
 	$(BIN)/python bench/bench_years.py

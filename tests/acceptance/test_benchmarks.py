@@ -53,6 +53,14 @@ def test_a_cycle_has_every_contract_once_and_breaks_no_limit_while_urgent_reques
     assert 0 < figures["largest_second"] <= 50
 
 
+def test_the_queue_beside_its_rivals() -> None:
+    figures = last_line("bench_rivals.py", "--seconds", "4", "--pending", "1000")
+    assert figures["v6"]["claims_a_second"] > 0
+    assert figures["v6"]["failed_inserts"] == figures["v6"]["failed_claims"] == figures["v6"]["claimed_twice"] == 0
+    assert figures["MERGE"]["failed_claims"] > 0
+    assert figures["UPDATE"]["failed_claims"] + figures["UPDATE"]["failed_inserts"] > 0
+
+
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
