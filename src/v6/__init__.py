@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from v6.readers.options import option_chain as option_chain
     from v6.readers.options import option_cycles as option_cycles
     from v6.readers.options import option_history as option_history
+    from v6.readers.quality import quality_flags as quality_flags
+    from v6.readers.quality import quality_reports as quality_reports
     from v6.readers.sql import sql as sql
     from v6.readers.surfaces import iv_surface as iv_surface
     from v6.readers.surfaces import vol_surfaces as vol_surfaces
@@ -83,6 +85,8 @@ EXPORTS = {
     "option_cycles": "v6.readers.options",
     "option_history": "v6.readers.options",
     "positions": "v6.readers.account",
+    "quality_flags": "v6.readers.quality",
+    "quality_reports": "v6.readers.quality",
     "request_history": "v6.readers.collection",
     "requests": "v6.readers.collection",
     "sql": "v6.readers.sql",
@@ -125,6 +129,8 @@ __all__ = [
     "option_cycles",
     "option_history",
     "positions",
+    "quality_flags",
+    "quality_reports",
     "request_history",
     "requests",
     "sql",

@@ -22,7 +22,8 @@ from v6.errors import ExitCode, V6Error
 MODULES = (
     *("gateway", "worker", "scheduler", "up"),
     *("submit", "status", "requests", "queue", "tables", "sql", "settings"),
-    *("schedule", "coverage", "backfill", "freshness", "doctor", "maintain", "backup", "import_tables", "demo"),
+    *("schedule", "coverage", "backfill", "quality", "freshness", "doctor"),
+    *("maintain", "backup", "import_tables", "demo"),
 )
 
 

@@ -21,6 +21,8 @@ READERS = {
         "option_cycles",
         "option_history",
         "positions",
+        "quality_flags",
+        "quality_reports",
         "request_history",
         "requests",
         "sql",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from datetime import date
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import polars as pl
@@ -15,6 +15,7 @@ from v6.data.derived_statistics import DERIVED_STATISTICS
 from v6.data.vol_surfaces import VOL_SURFACES
 from v6.derivations.derive import derivable_days, derive
 from v6.errors import DerivationLost
+from v6.quality.report import report
 
 Result = TypeVar("Result")
 
@@ -45,6 +46,15 @@ class LakeDerivations:
         """
         derived = await self._run(derive, self._lake, symbol, days)
         return {DERIVED_STATISTICS.name: derived.statistics, VOL_SURFACES.name: derived.surfaces}
+
+    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
+        """The rows by table of a quality report of a trading date, or of the newest one; none without data.
+
+        Raises:
+            LakeError: a table cannot be read.
+            DerivationLost: the process died.
+        """
+        return await self._run(report, self._lake, day, now)
 
     def close(self) -> None:
         """Let the processes end; what they are at is given up."""

@@ -139,6 +139,8 @@ def tables() -> dict[str, type[Table]]:
     from v6.data.market_bars import MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable
     from v6.data.position_updates import PositionUpdatesTable
+    from v6.data.quality_flags import QualityFlagsTable
+    from v6.data.quality_reports import QualityReportsTable
     from v6.data.queue_controls import QueueControlsTable
     from v6.data.schedule_log import ScheduleLogTable
     from v6.data.scheduler_state import SchedulerStateTable
@@ -152,6 +154,8 @@ def tables() -> dict[str, type[Table]]:
         PositionUpdatesTable,
         DerivedStatisticsTable,
         VolSurfacesTable,
+        QualityReportsTable,
+        QualityFlagsTable,
         WorkerStateTable,
         LakeAccount,
         ContractsTable,

@@ -14,6 +14,7 @@ import polars as pl
 from v6.data.delta import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
+from v6.readers.quality import without_quarantined
 from v6.readers.where import lake_of
 
 PRICES = ("open", "high", "low", "close", "wap")
@@ -32,6 +33,7 @@ def bars(
     start: datetime | None = None,
     end: datetime | None = None,
     final: bool | None = None,
+    clean: bool = False,
     as_of: datetime | None = None,
     lake: Lake | str | Path | None = None,
 ) -> pl.LazyFrame:
@@ -39,8 +41,8 @@ def bars(
 
     ``adjusted`` multiplies the prices by the factor of their trading date, which stands beside them in ``factor``
     (adjusted close / close of that date's daily bars; volume stays as it is). From the newest adjusted bar on it is 1;
-    before the oldest one, factor and prices are null. ``final`` True leaves out unfinished bars. ``as_of`` is machine
-    time. Columns are those of market_bars (docs/lake.md).
+    before the oldest one, factor and prices are null. ``final`` True leaves out unfinished bars, ``clean`` those that a
+    quality report has quarantined. ``as_of`` is machine time. Columns are those of market_bars (docs/lake.md).
 
     Raises:
         RequestError: adjusted bars are wanted, and no daily ADJUSTED_LAST bars of the symbol are stored.
@@ -59,6 +61,7 @@ def bars(
         final=final,
         as_of=as_of,
     )
+    found = without_quarantined(found, table) if clean else found
     return found if not adjusted else _adjusted(found, _factors(table, symbol, as_of))
 
 

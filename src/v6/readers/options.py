@@ -10,6 +10,8 @@ import polars as pl
 from v6.data.contracts import ContractsTable
 from v6.data.delta import Lake
 from v6.data.option_snapshots import OptionSnapshotsTable
+from v6.data.table import equals
+from v6.readers.quality import without_quarantined
 from v6.readers.where import lake_of
 
 
@@ -18,23 +20,26 @@ def option_chain(
     *,
     expiry: date | None = None,
     complete: bool = False,
+    clean: bool = False,
     as_of: datetime | None = None,
     lake: Lake | str | Path | None = None,
 ) -> pl.LazyFrame:
     """The last chain of a symbol: one row a contract, by expiry, strike and right.
 
-    ``complete`` takes the last cycle of which every planned contract arrived and at most 1 % lack something, instead of
-    the one that began last. ``as_of`` (machine time) is what was known at that moment. Columns are those of
-    option_snapshots (docs/lake.md); no rows where nothing was collected.
+    ``complete`` takes the last cycle of which every planned contract arrived and at most 1 % lack something,
+    instead of the one that began last. ``clean`` leaves out what a quality report has quarantined. ``as_of``
+    (machine time) is what was known at that moment. Columns are those of option_snapshots (docs/lake.md); no rows
+    where nothing was collected.
 
     Raises:
         LakeError: the lake is not there or cannot be read.
     """
     table = OptionSnapshotsTable(lake_of(lake))
-    if not complete:
-        return table.latest_chain(symbol, expiry=expiry, as_of=as_of)
-    chain = table.latest_complete_chain(symbol, as_of=as_of)
-    return chain if expiry is None else chain.filter(pl.col("expiry") == expiry)
+    if complete:
+        chain = table.latest_complete_chain(symbol, as_of=as_of).filter(*equals(expiry=expiry))
+    else:
+        chain = table.latest_chain(symbol, expiry=expiry, as_of=as_of)
+    return without_quarantined(chain, table) if clean else chain
 
 
 def option_history(
@@ -46,16 +51,19 @@ def option_history(
     right: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    clean: bool = False,
     lake: Lake | str | Path | None = None,
 ) -> pl.LazyFrame:
     """Every snapshot of one contract, or of all that fit, for start <= timestamp < end (UTC), in time order.
 
+    ``clean`` leaves out what a quality report has quarantined.
+
     Raises:
         LakeError: the lake is not there or cannot be read.
     """
-    return OptionSnapshotsTable(lake_of(lake)).history(
-        symbol=symbol, con_id=con_id, expiry=expiry, strike=strike, right=right, start=start, end=end
-    )
+    table = OptionSnapshotsTable(lake_of(lake))
+    rows = table.history(symbol=symbol, con_id=con_id, expiry=expiry, strike=strike, right=right, start=start, end=end)
+    return without_quarantined(rows, table) if clean else rows
 
 
 def option_cycles(

@@ -237,6 +237,10 @@ class Derivations(Protocol):
         """The rows by table of everything that can be derived of a symbol on these dates."""
         ...
 
+    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
+        """The rows by table of a quality report of a trading date, or of the newest one; none without data."""
+        ...
+
 
 class NothingToDerive:
     """Derivations of a lake without data: for whoever runs a type without a lake."""
@@ -249,6 +253,11 @@ class NothingToDerive:
     async def derive(self, symbol: str, days: Sequence[date]) -> Mapping[str, pl.DataFrame]:
         """No tables."""
         del symbol, days
+        return {}
+
+    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
+        """No report."""
+        del day, now
         return {}
 
 

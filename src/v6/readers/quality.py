@@ -1,0 +1,59 @@
+"""Quality reports, what they doubt, and rows without what they quarantined."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from v6.data.delta import Lake
+from v6.data.quality_reports import QualityReportsTable
+from v6.data.table import Table, equals
+from v6.quality.check import Action
+from v6.readers.where import lake_of
+
+ROW = ["date", "con_id", "timestamp", "request_id"]
+
+
+def quality_reports(
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    as_of: datetime | None = None,
+    lake: Lake | str | Path | None = None,
+) -> pl.LazyFrame:
+    """The newest quality report of each trading date first <= date <= last: counts, the page (``html``), the ``csv``.
+
+    Raises:
+        LakeError: the lake is not there or cannot be read.
+    """
+    return QualityReportsTable(lake_of(lake)).current(first=first, last=last, as_of=as_of)
+
+
+def quality_flags(
+    *,
+    symbol: str | None = None,
+    table_name: str | None = None,
+    check: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    as_of: datetime | None = None,
+    lake: Lake | str | Path | None = None,
+) -> pl.LazyFrame:
+    """What those reports doubt: one row a finding, with the row it names and what is wrong (docs/quality.md).
+
+    Raises:
+        LakeError: the lake is not there or cannot be read.
+    """
+    flags = QualityReportsTable(lake_of(lake)).flags(first=first, last=last, as_of=as_of)
+    return flags.filter(*equals(symbol=symbol, table_name=table_name, check=check))
+
+
+def without_quarantined(rows: pl.LazyFrame, table: Table) -> pl.LazyFrame:
+    """The rows of a table without those that the newest report of their date has quarantined."""
+    flags = QualityReportsTable(table.lake).flags()
+    quarantined = flags.filter(
+        pl.col("table_name") == table.spec.name, pl.col("action") == str(Action.QUARANTINE)
+    ).select("date", "con_id", "timestamp", request_id="row_request_id")
+    return rows.join(quarantined, on=ROW, how="anti", maintain_order="left")
