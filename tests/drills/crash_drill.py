@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -58,14 +59,19 @@ class CrashDrill:
     requests: Sequence[Planned]
     client_ids: Iterator[int]
 
+    @cached_property
+    def reference(self) -> Site:
+        """The lake of a cycle without a crash."""
+        return self._site("reference")
+
     def points(self) -> list[CrashPoint]:
         """Before and after each commit that a worker makes from its start to the end of a cycle."""
-        site = self._site("reference")
+        site = self.reference
         with killed_at_the_end([]) as children:
             self._insert(site, children)
             site.commits.unlink()
             self._drain(site, children)
-        return [CrashPoint(table=t, number=n, side=side) for t, n in _commits(site.commits) for side in SIDES]
+        return [CrashPoint(table=t, number=n, side=side) for t, n in commits_of(site.commits) for side in SIDES]
 
     def staged(self, points: Sequence[CrashPoint]) -> list[CrashPoint]:
         """Between before and after, for the tables that a worker makes; none where nothing can trace system calls."""
@@ -84,7 +90,7 @@ class CrashDrill:
         site = self._site("reference-inserts")
         with killed_at_the_end([]) as children:
             self._insert(site, children)
-        return [CrashPoint(table=t, number=n, side=side) for t, n in _commits(site.commits) for side in SIDES]
+        return [CrashPoint(table=t, number=n, side=side) for t, n in commits_of(site.commits) for side in SIDES]
 
     def run(self, points: Sequence[CrashPoint], *, inserts: Sequence[CrashPoint] = ()) -> Crashed:
         """A producer that dies at each of ``inserts``, a worker that dies at each of ``points``, one that finishes."""
@@ -122,18 +128,18 @@ class CrashDrill:
 
     def _insert(self, site: Site, children: list[Child], crash: CrashPoint | None = None) -> bool:
         children.append(site.producer(crash=crash))
-        return _ended(children[-1], dies=crash is not None)
+        return ended(children[-1], dies=crash is not None)
 
     def _dies(self, site: Site, children: list[Child], crash: CrashPoint) -> bool:
         children.append(site.worker("--drain", crash=crash))
-        return _ended(children[-1], dies=True)
+        return ended(children[-1], dies=True)
 
     def _drain(self, site: Site, children: list[Child]) -> None:
         children.append(site.worker("--drain"))
-        _ended(children[-1], dies=False)
+        ended(children[-1], dies=False)
 
 
-def _ended(child: Child, *, dies: bool) -> bool:
+def ended(child: Child, *, dies: bool) -> bool:
     """Whether it died at its point; one that never came to it ended in order. Raises when it ended otherwise."""
     code = child.wait()
     if code not in ((0, -signal.SIGKILL) if dies else (0,)):
@@ -141,7 +147,8 @@ def _ended(child: Child, *, dies: bool) -> bool:
     return code == -signal.SIGKILL
 
 
-def _commits(log: Path) -> Iterator[tuple[str, int]]:
+def commits_of(log: Path) -> Iterator[tuple[str, int]]:
+    """The commits that a process under watch wrote down: the table, and which of its commits to it."""
     for line in log.read_text().splitlines():
         entry = json.loads(line)
         yield entry["table"], entry["number"]

@@ -117,7 +117,16 @@ def install(watch: CommitWatch) -> None:
 
 # What else commits, or removes or writes files of a table's log.
 WATCHED: dict[type, tuple[str, ...]] = {
-    DeltaTable: ("create_checkpoint", "cleanup_metadata", "vacuum", "delete", "restore", "repair", "compact_logs"),
+    DeltaTable: (
+        "create_write_transaction",
+        "create_checkpoint",
+        "cleanup_metadata",
+        "vacuum",
+        "delete",
+        "restore",
+        "repair",
+        "compact_logs",
+    ),
     TableAlterer: ("add_columns", "set_table_properties", "set_column_metadata"),
     TableOptimizer: ("compact", "z_order"),
 }

@@ -2,9 +2,10 @@
 
     python -m tests.drills.drill --kills 300 --requests 3000
 
-1. a crash before and after every single commit of a cycle, of inserting and of a recovery, each in a lake of its own;
-2. workers killed again and again while they start and recover;
-3. kills at random moments of worker, producer, both, over requests of all types.
+1. a crash before, within and after every single commit of a cycle, of inserting, of recoveries and of maintenance, each
+   in a lake of its own;
+2. kills at random moments of worker, producer, both, while they work, start and recover and while maintenance runs, over
+   requests of all types.
 
 After each the lake is checked against the gateway's journal. The last line is one JSON object; the exit code is 1 when
 anything is wrong.
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +28,9 @@ from typing import Any
 
 from tests.drills import plan
 from tests.drills.crash_drill import Crashed, crash_drill
-from tests.drills.invariants import KINDS
+from tests.drills.invariants import KINDS, Findings
 from tests.drills.kill_drill import KillDrill
+from tests.drills.maintenance_drill import MaintenanceDrill
 from tests.drills.processes import Gateway, start_gateway
 
 NOW = datetime(2026, 11, 23, 14, 40, tzinfo=UTC)  # ten minutes after the open of a Monday
@@ -48,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="drills-"))).resolve()
     began, total = time.monotonic(), Total()
-    if options.only != "kills":
+    if options.only in (None, "commits"):
         drill_commits(folder / "commits", total)
-    if options.only != "commits":
+    if options.only in (None, "kills"):
         drill_kills(folder / "kills", total, options.kills, options.requests or 10 * options.kills, options.seed)
     print(json.dumps(total.figures() | {"seconds": round(time.monotonic() - began, 1), "folder": str(folder)}))
     return 1 if total.problems else 0
@@ -63,6 +65,13 @@ class Total:
         self.counts: Counter[str] = Counter(dict.fromkeys(("kills", "requests", *KINDS), 0))
         self.more: dict[str, Any] = {}
         self.problems: list[str] = []
+
+    def take(self, findings: Findings, figures: Mapping[str, Any], problems: Sequence[str]) -> None:
+        """What one drill found, what it did, and what else went wrong."""
+        _say(json.dumps(findings.figures(), default=str))
+        self.counts.update(findings.counts())
+        self.more |= figures
+        self.problems += [*problems, *findings.problems()]
 
     def figures(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -91,6 +100,10 @@ def drill_commits(folder: Path, total: Total) -> None:
         _say(f"and {len(recoveries)} recoveries that die three times")
         alone = [[point] for point in (*points, *staged)]
         crashed = drill.run_all([*alone, *recoveries], inserts=[[point] for point in inserts])
+        maintenance = MaintenanceDrill(site=drill.reference)
+        rounds = maintenance.points()
+        _say(f"and {len(rounds)} around the commits of maintenance")
+        crashed += maintenance.run_all(rounds)
     for result in crashed:
         _note(result, total)
     total.more["crash_points"] = sum(len(result.points) for result in crashed)
@@ -109,11 +122,9 @@ def drill_kills(folder: Path, total: Total, kills: int, requests: int, seed: int
             rng=random.Random(seed),
         )
         findings = drill.run()
-    _say(json.dumps(findings.figures(), default=str))
     figures = drill.figures()
-    total.counts.update(requests=findings.requests, kills=figures.pop("kills"), **findings.counts())
-    total.more |= figures
-    total.problems += drill.problems + findings.problems()
+    total.counts.update(requests=findings.requests, kills=figures.pop("kills"))
+    total.take(findings, figures, drill.problems)
 
 
 def _note(result: Crashed, total: Total) -> None:

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ RECOVERED = '"event": "worker.recovered"'
 DELAY = (0.2, 10.0)  # seconds after a process was ready
 BOTH = 0.3  # of the worker's kills take the producer along
 WITH_GATEWAY = 0.04  # and so many the gateway
+MAINTAINING = 0.3  # so often a round of maintenance is killed, on top as well
 STARTING = 0.15  # so often a worker that starts is killed before it is ready; these come on top
+MORE = {"V6_MAINTENANCE_SECONDS": "5"}  # the worker's own maintenance, beside the rounds by command
 # What runs in four crashes is taken for poison, which has a drill of its own: after two short lives a long one.
 SHORT, LONG = 3.0, 5.0
 
@@ -47,6 +49,8 @@ class KillDrill:
     delay: tuple[float, float] = DELAY
     killed: Counter[str] = field(default_factory=Counter)
     killed_starting: int = 0
+    killed_maintaining: int = 0
+    rounds: int = 0
     gateways_ended: int = 0
     problems: list[str] = field(default_factory=list)
     _children: list[Child] = field(default_factory=list)
@@ -55,13 +59,16 @@ class KillDrill:
     _short_lives: int = 0
 
     def __post_init__(self) -> None:
-        self.site = Site(folder=self.folder, gateway=self.gateway, lines=self.lines)
+        self.site = Site(folder=self.folder, gateway=self.gateway, lines=self.lines, more=MORE)
         plan.write(self.site.plan, self.requests)
+        self._killed_at = time.monotonic()
+        self._allowance = self.folder / "allowance"
+        self._allowance.write_text("0")
 
     def run(self) -> Findings:
         """Kill, finish, check."""
         with killed_at_the_end(self._children):
-            with self._producing():
+            with self._beside():
                 while sum(self.killed.values()) < self.kills:
                     self._one_life_of_a_worker()
             self._finish()
@@ -80,6 +87,8 @@ class KillDrill:
             "kills": sum(self.killed.values()),
             "killed": dict(self.killed),
             "killed_starting": self.killed_starting,
+            "killed_maintaining": self.killed_maintaining,
+            "maintenance_rounds": self.rounds,
             "gateways_ended": self.gateways_ended,
             **self._recoveries(),
         }
@@ -110,6 +119,7 @@ class KillDrill:
                 self._producer.kill()
             self._end(worker, "worker")
             self.killed[kind] += 1
+            self._killed_at = time.monotonic()
         if self.rng.random() < WITH_GATEWAY:
             self._restart_gateway()
 
@@ -133,28 +143,46 @@ class KillDrill:
         old = self.site.gateway
         old.end()
         new = start_gateway_at(self.folder, clock=old.clock, lines=self.lines, port=old.port)
-        self.gateway = new
-        self.site = Site(folder=self.folder, gateway=new, lines=self.lines)
+        self.site = replace(self.site, gateway=new)
         self.gateways_ended += 1
 
-    # The producer
+    # What goes on beside the workers
 
     @contextmanager
-    def _producing(self) -> Iterator[None]:
-        """Producers come and go beside the workers."""
-        thread = threading.Thread(target=self._produce, name="producers")
+    def _beside(self) -> Iterator[None]:
+        """Producers come and go, and rounds of maintenance follow one another."""
         self._stop = threading.Event()
-        thread.start()
+        lives = {"producers": self._produce, "maintenance": self._maintain, "allowance": self._allow}
+        threads = [
+            threading.Thread(target=live, args=(random.Random(self.rng.random()),), name=name)
+            for name, live in lives.items()
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
             self._stop.set()
-            thread.join(SECONDS)
+            for thread in threads:
+                thread.join(SECONDS)
 
-    def _produce(self) -> None:
-        rng = random.Random(self.rng.random())
+    def _maintain(self, rng: random.Random) -> None:
+        while not self._stop.wait(rng.uniform(0, self.delay[1])):
+            maintenance = self.site.start("maintain")
+            self._children.append(maintenance)
+            if rng.random() < MAINTAINING:
+                self._stop.wait(rng.uniform(0.5, 3.0))
+                if maintenance.process.poll() is None:
+                    maintenance.kill()
+                    self.killed_maintaining += 1
+            elif maintenance.wait() != 0:
+                self._note(f"maintenance failed: {maintenance.said()[-500:]}")
+            else:
+                self.rounds += 1
+
+    def _produce(self, rng: random.Random) -> None:
         while not self._stop.is_set():
-            self._producer = producer = self.site.producer(pause=self._pause())
+            self._producer = producer = self.site.producer(allowance=self._allowance)
             self._children.append(producer)
             if producer.wait_for(READY):
                 self._stop.wait(rng.uniform(*self.delay))
@@ -162,13 +190,21 @@ class KillDrill:
                 if producer.process.poll() is None:
                     self._end(producer, "producer")
                     self.killed["producer"] += 1
+                    self._killed_at = time.monotonic()
                 elif producer.process.poll() not in (0, -signal.SIGKILL):
                     self._note(f"a producer ended with exit code {producer.process.poll()}: {producer.log}")
             self._stop.wait(rng.uniform(0, self.delay[1]))
 
-    def _pause(self) -> float:
-        """Such that the plan lasts about as long as the kills."""
-        return 0.6 * self.kills * (sum(self.delay) / 2) * 6.5 / max(1, len(self.requests)) * 0.5
+    def _allow(self, rng: random.Random) -> None:
+        """Let the plan last as long as the kills: each brings its share of requests, within some seconds."""
+        del rng
+        while not self._stop.wait(0.2):
+            done = sum(self.killed.values())
+            share = min(1.0, (time.monotonic() - self._killed_at) / self.delay[1])
+            count = int(len(self.requests) * (done + share) / self.kills)
+            staged = self._allowance.with_suffix(".new")
+            staged.write_text(str(count))
+            staged.replace(self._allowance)
 
     # The end
 

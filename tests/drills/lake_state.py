@@ -26,7 +26,7 @@ RESULTS = (*QUOTES, MARKET_BARS, POSITION_UPDATES)
 BAR_WORDS = ("end", "bar_size", "duration", "regular_hours", "what_to_show")
 # Machine time for which a message may be on its way, either way, when the machine is busy.
 ON_THE_WAY = timedelta(seconds=2)
-FOR_EVER = datetime.max.replace(tzinfo=UTC)
+FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 Finding = tuple[str, str]  # its kind, and what was found
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.drills.crash_points import COMMITS, CRASH, STAGED, CrashPoint
 
 SECONDS = 90.0
-PAUSE = "DRILL_PRODUCER_SECONDS"  # a producer's machine seconds between two batches
+ALLOWANCE = "DRILL_ALLOWANCE"  # a file: how many requests of its plan a producer may insert so far; without it all
 STARTED = '"event": "worker.started"'
 
 
@@ -157,21 +157,21 @@ class Site:
         """A worker; with a crash point one that dies there."""
         return self.start("worker", *arguments, crash=crash, **settings)
 
-    def producer(self, *, pause: float = 0.0, crash: CrashPoint | None = None) -> Child:
+    def producer(self, *, allowance: Path | None = None, crash: CrashPoint | None = None) -> Child:
         """A producer of the site's plan."""
         files = (str(self.plan), str(self.acknowledged))
-        return self.start("producer", *files, crash=crash, **{PAUSE: str(pause)})
+        return self.start("producer", *files, crash=crash, **({} if allowance is None else {ALLOWANCE: str(allowance)}))
 
     def start(self, command: str, *arguments: str, crash: CrashPoint | None = None, **more: str) -> Child:
         """A process under watch, whose commits are written down; its output goes to a file of the command's name."""
         more |= {COMMITS: str(self.commits)} | ({} if crash is None else {CRASH: str(crash)})
         tracer = crash.tracer(self.lake) if crash is not None and crash.side == STAGED else []
-        path = self.folder / f"{command}.log"
+        path = self.folder / f"{more.get('V6_WORKER_NAME', command)}.log"
         with path.open("ab") as file:
             begins_at = file.tell()
             process = subprocess.Popen(
                 [*tracer, sys.executable, "-m", "tests.drills.crash_points", command, *arguments],
-                env=environment(**self.settings(), **more),
+                env=environment(**self.settings() | more),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

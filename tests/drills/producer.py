@@ -2,7 +2,8 @@
 
 It writes down every request that the queue has acknowledged. Started again after a kill it goes back a few requests
 behind the first that is not written down and repeats them, as somebody does who does not know how far he came: their
-keys make that harmless. It inserts while few requests are open, so that there is work throughout the drill.
+keys make that harmless. It inserts while few requests are open, and no more than the drill allows so far, so that there
+is work throughout.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TextIO
 
 from tests.drills import plan
 from tests.drills.plan import Planned
-from tests.drills.processes import PAUSE
+from tests.drills.processes import ALLOWANCE
 
 from v6.app import App
 from v6.data.ib_request_queue import IBRequestQueue
@@ -37,16 +38,18 @@ def main(plan_file: str, acknowledged_file: str) -> None:
 
 async def _produce(requests: Sequence[Planned], acknowledged: Path) -> None:
     app = App(load_settings().settings)
-    pause = float(os.environ.get(PAUSE, "0"))
+    allowance = os.environ.get(ALLOWANCE)
     queue = app.queue(source="drill")
     begin = max(0, len(acknowledged_ids(acknowledged)) - REPEATED)
     with acknowledged.open("a") as file:
         print(READY, flush=True)
+        at = begin
         for batch in _batches(requests[begin:]):
+            at += len(batch)
+            await _until_allowed(app, allowance, at)
             await _until_few_are_open(app, queue)
             ids = await queue.insert_many([request.new() for request in batch])
             _note(file, batch, ids)
-            await app.clock.sleep(random.uniform(0, 2) * pause * app.clock.speed)
     await queue.close()
 
 
@@ -56,6 +59,16 @@ def _batches(requests: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
         size = random.randint(1, BATCH)
         yield requests[at : at + size]
         at += size
+
+
+async def _until_allowed(app: App, allowance: str | None, count: int) -> None:
+    """Wait while the drill's file says that so many requests are too many yet."""
+    while allowance is not None and await asyncio.to_thread(_allowed, Path(allowance)) < count:
+        await app.clock.sleep(0.1 * app.clock.speed)
+
+
+def _allowed(allowance: Path) -> int:
+    return int(allowance.read_text())
 
 
 async def _until_few_are_open(app: App, queue: IBRequestQueue) -> None:

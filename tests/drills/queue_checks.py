@@ -37,6 +37,8 @@ def ends(state: LakeState) -> Iterator[Finding]:
 def _was_refused(state: LakeState, request_id: str) -> bool:
     """Whether the gateway sent its error code while the request ran; of a month it does not list, no code comes."""
     request, spans = state.last[request_id], state.claims(request_id)
+    if state.is_folded(request_id):
+        spans = [(request.created_at, request.updated_at)]
     if request.error_code == 200 and "no month" in (request.error_message or ""):
         return True
     refusals = [at for at, code in state.served.refusals if code == request.error_code]
