@@ -4,8 +4,9 @@
 
 1. a crash before, within and after every single commit of a cycle, of inserting, of recoveries and of maintenance, each
    in a lake of its own;
-2. kills at random moments of worker, producer, both, while they work, start and recover and while maintenance runs, over
-   requests of all types.
+2. two workers of different names: one is killed, the other takes over from it;
+3. kills at random moments of worker, producer, both, while they work, start and recover and while maintenance
+   runs, over requests of all types.
 
 After each the lake is checked against the gateway's journal. The last line is one JSON object; the exit code is 1 when
 anything is wrong.
@@ -31,6 +32,7 @@ from tests.drills.crash_drill import Crashed, crash_drill
 from tests.drills.invariants import KINDS, Findings
 from tests.drills.kill_drill import KillDrill
 from tests.drills.maintenance_drill import MaintenanceDrill
+from tests.drills.pair_drill import PairDrill
 from tests.drills.processes import Gateway, start_gateway
 
 NOW = datetime(2026, 11, 23, 14, 40, tzinfo=UTC)  # ten minutes after the open of a Monday
@@ -46,12 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, help="inserted meanwhile; without it ten a kill")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     parser.add_argument("--folder", type=Path, help="where lakes, journals and logs go; without it a temporary one")
-    parser.add_argument("--only", choices=("commits", "kills"), help="one drill alone")
+    parser.add_argument("--only", choices=("commits", "pairs", "kills"), help="one drill alone")
     options = parser.parse_args(arguments)
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="drills-"))).resolve()
     began, total = time.monotonic(), Total()
     if options.only in (None, "commits"):
         drill_commits(folder / "commits", total)
+    if options.only in (None, "pairs"):
+        drill_pairs(folder / "pairs", total, max(2, options.kills // 15), options.seed)
     if options.only in (None, "kills"):
         drill_kills(folder / "kills", total, options.kills, options.requests or 10 * options.kills, options.seed)
     print(json.dumps(total.figures() | {"seconds": round(time.monotonic() - began, 1), "folder": str(folder)}))
@@ -125,6 +129,21 @@ def drill_kills(folder: Path, total: Total, kills: int, requests: int, seed: int
     figures = drill.figures()
     total.counts.update(requests=findings.requests, kills=figures.pop("kills"))
     total.take(findings, figures, drill.problems)
+
+
+def drill_pairs(folder: Path, total: Total, kills: int, seed: int) -> None:
+    """Two workers of different names."""
+    with gateway(folder) as served:
+        drill = PairDrill(
+            folder=folder,
+            gateway=served,
+            lines=LINES,
+            requests=plan.planned(12 * kills, NOW, seed=seed),
+            kills=kills,
+            rng=random.Random(seed),
+        )
+        findings = drill.run()
+    total.take(findings, drill.figures(), drill.problems)
 
 
 def _note(result: Crashed, total: Total) -> None:
