@@ -25,6 +25,7 @@ from v6.derivations.vol_surface import (
     SurfaceSlice,
     VolSurface,
     fit_surface,
+    rms_error,
     surface_calendar_violations,
     surface_frame,
 )
@@ -163,6 +164,25 @@ def test_the_simulators_smiles_come_back_near_the_money_and_no_expiry_has_arbitr
             if one.slice_.k_min <= k <= one.slice_.k_max:
                 true = known.iv(known.forward(years) * math.exp(k), years)
                 assert math.sqrt(one.slice_.total_variance(k) / years) == pytest.approx(true, abs=15 * BASIS_POINT)
+
+
+OTHER_CHAINS = [
+    ("SPY", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
+    ("QQQ", datetime(2025, 11, 4, 18, 0, tzinfo=UTC)),
+    ("IWM", datetime(2026, 2, 5, 20, 0, tzinfo=UTC)),
+    ("AAPL", datetime(2026, 6, 11, 15, 0, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("symbol", "now"), OTHER_CHAINS, ids=["SPY", "QQQ calm", "IWM storm", "a stock"])
+def test_every_fit_is_near_its_quotes(symbol: str, now: datetime) -> None:
+    frame = chain_rows(symbol, now, dte=range(2, 70))
+    surface = fit_surface(Chain.of(frame, day=now.date()))
+    errors = [rms_error(one.quotes, one.slice_.svi) for one in surface.expiries if one.slice_ is not None]
+    assert len(errors) >= 5
+    assert max(errors) < 15 * BASIS_POINT
+    assert float(np.median(errors)) < 10 * BASIS_POINT
+    assert all(one.slice_.svi.least_density() >= 0 for one in surface.expiries if one.slice_ is not None)
 
 
 def test_a_stored_surface_gives_volatilities_at_any_strike_and_date(lake: Lake) -> None:

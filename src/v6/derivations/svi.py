@@ -20,10 +20,9 @@ from v6.derivations.least_squares import least_squares
 STEEPEST_WING = 1.99  # b (1 + |ρ|) stays below 2: Lee's bound on the wings
 LEAST_ERROR = 5e-4  # of a volatility: no quote counts as much better known than that
 REACH = 4.0  # standard deviations from the money within which quotes are fitted
-PENALTY = 100.0  # of a density below zero, in standard errors
-MARGIN = 0.005  # the density stays above zero by so much while fitting
-BISECTIONS = 12
-FREE = 1e-3  # a density above it on the steps looked at is above zero between them
+# A density below the first number costs the second, in standard errors: harder, until none is below zero.
+PENALTIES = ((0.005, 100.0), (0.01, 1e3), (0.02, 1e4))
+FREE = 1e-5  # a density whose least is above it is nowhere below zero
 MOST_TILT = 0.995
 LEAST_SIGMA = math.log(1e-3)
 STEPS_AROUND = np.concatenate([np.linspace(-20, 20, 1601), np.geomspace(20, 2000, 200), -np.geomspace(20, 2000, 200)])
@@ -67,8 +66,11 @@ class Svi:
     def least_density(self) -> float:
         """The least of g over a range beyond which only the wings' slopes count."""
         deviation = math.sqrt(max(float(self.total_variance(np.zeros(1))[0]), 1e-12))
-        around_bend, around_money = self.m + self.sigma * STEPS_AROUND, deviation * STEPS_AROUND
-        return float(np.min(self.density(np.concatenate([around_bend, around_money]))))
+        found = np.concatenate([self.m + self.sigma * STEPS_AROUND, deviation * STEPS_AROUND])
+        found.sort()
+        place = int(np.argmin(self.density(found)))
+        around = np.linspace(found[max(place - 2, 0)], found[min(place + 2, len(found) - 1)], 401)
+        return float(np.min(self.density(around)))
 
 
 def fit_svi(k: Floats, iv: Floats, error: Floats, years: float) -> Svi:
@@ -80,21 +82,17 @@ def fit_svi(k: Floats, iv: Floats, error: Floats, years: float) -> Svi:
     scale = 2 * iv * years * np.hypot(error, LEAST_ERROR) * (1 + z * z / 4)  # the money counts more than the wings
     slice_ = _fit_ssvi(k, target, scale)
     start = _unbounded(slice_)
-    return _arbitrage_free(start, _fit_free(k, target, scale, start), slice_)
+    for margin, penalty in PENALTIES:
+        start = _fit_free(k, target, scale, start, margin=margin, penalty=penalty)
+        free = _free(start)
+        if free.least_density() > FREE:
+            is_better = _misfit(free, k, target, scale) < _misfit(slice_, k, target, scale)
+            return free if is_better else slice_
+    return slice_
 
 
-def _arbitrage_free(start: Floats, found: Floats, otherwise: Svi) -> Svi:
-    """The free SVI, moved towards the slice that it began as until its density is nowhere below zero."""
-    if _free(found).least_density() >= FREE:
-        return _free(found)
-    if _free(start).least_density() < FREE:
-        return otherwise
-    low, high = 0.0, 1.0  # of the way from the slice
-    for _ in range(BISECTIONS):
-        share = (low + high) / 2
-        is_free = _free(start + share * (found - start)).least_density() >= FREE
-        low, high = (share, high) if is_free else (low, share)
-    return _free(start + low * (found - start))
+def _misfit(svi: Svi, k: Floats, target: Floats, scale: Floats) -> float:
+    return float(np.sum(((svi.total_variance(k) - target) / scale) ** 2))
 
 
 def _fit_ssvi(k: Floats, target: Floats, scale: Floats) -> Svi:
@@ -118,15 +116,15 @@ def _ssvi(x: Floats) -> Svi:
     return Svi(a=theta * root * root / 2, b=theta * phi / 2, rho=rho, m=-rho / phi, sigma=root / phi, kind=SviKind.SSVI)
 
 
-def _fit_free(k: Floats, target: Floats, scale: Floats, start: Floats) -> Floats:
+def _fit_free(k: Floats, target: Floats, scale: Floats, start: Floats, *, margin: float, penalty: float) -> Floats:
     """All five parameters, from a slice, a density below zero costing what a bad fit does."""
     deviation = math.sqrt(max(float(np.interp(0.0, k, target)), 1e-12))
     grid = LOOKED_AT * deviation
 
     def residuals(x: Floats) -> Floats:
         svi = _free(x)
-        density = np.minimum(svi.density(grid) - MARGIN, 0.0)
-        return np.concatenate([(svi.total_variance(k) - target) / scale, PENALTY * math.sqrt(len(k)) * density])
+        density = np.minimum(svi.density(grid) - margin, 0.0)
+        return np.concatenate([(svi.total_variance(k) - target) / scale, penalty * math.sqrt(len(k)) * density])
 
     return least_squares(residuals, start)
 
