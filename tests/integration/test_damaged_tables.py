@@ -61,6 +61,13 @@ def newest_commit(bench: Bench, table: str) -> Path:
     return max((bench.path / "lake" / table / "_delta_log").glob("*.json"))
 
 
+def cut_off(bench: Bench, table: str) -> Path:
+    """The table's first file, shorter than it should be."""
+    path = min(Path(bench.lake.uri(table)).rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-700])
+    return path
+
+
 def repair(bench: Bench) -> None:
     for examination in list(examine_lake(bench.lake)):
         if not examination.is_sound:
@@ -130,6 +137,19 @@ async def test_without_the_queue_or_the_account_no_worker_begins(tmp_path: Path,
     newest_commit(bench, table).write_bytes(b"")
     with pytest.raises(TableDamaged, match=rf"{table} .* is empty: run `v6 doctor --tables`"):
         await Bench(tmp_path, TwoTables(Note(), Bar()), Session()).drain(TABLES)
+
+
+async def test_whoever_reads_a_file_that_is_cut_off_is_told_which(tmp_path: Path) -> None:
+    bench = both(tmp_path)
+    request_id = await bench.insert(request_type="note")
+    await bench.drain(TABLES)
+    for table in ("notes", "ib_requests"):
+        path = cut_off(bench, table)
+        text = rf"{table} .*{path.name} has [\d,]+ bytes, not [\d,]+: run `v6 doctor --tables`"
+        with pytest.raises(TableDamaged, match=text):
+            bench.rows() if table == "notes" else bench.queue.requests()
+    with pytest.raises(TableDamaged):
+        await bench.open_queue().get(request_id)
 
 
 def test_a_log_without_any_commit_is_damaged_and_not_new(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_recent_states_are_found_without_opening_older_files(tmp_path: Path) -> 
     (old,) = tmp_path.glob("worker_state/*/*.parquet")
     clock.step(timedelta(seconds=60))
     table.record(WorkerState(worker_id="here", state="ready", in_flight=0))
-    old.unlink()
+    old.write_bytes(bytes(old.stat().st_size))  # what is not read need not be readable
     assert table.latest(since=NOON + timedelta(seconds=30)).collect()["worker_id"].to_list() == ["here"]
 
 

@@ -19,6 +19,7 @@ def landed_rows(lake: Lake, spec: TableSpec, request_ids: Sequence[str]) -> pl.D
         return spec.empty().select("request_id", "known_at")
     table = lake.open(spec.name)
     lake.flush(spec.name, int(table.version()))  # whoever wrote them may have died before the flush
+    lake.check_files(spec.name, table)
     rows = scan_table(table).filter(pl.col("request_id").is_in(list(request_ids)))
     with lake.reading(spec.name):
         return rows.select("request_id", "known_at").collect()

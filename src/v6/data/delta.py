@@ -66,7 +66,7 @@ from v6.data.commit_file import TRANSACTIONS
 from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, was_flushed
 from v6.data.refusal import check_room, raise_refusal
-from v6.data.table_examination import Depth, first_fault
+from v6.data.table_examination import Depth, first_fault, wrong_size
 from v6.errors import LakeError, LeaseLost, TableDamaged, TableIncompatible
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
@@ -74,6 +74,8 @@ SEQUENCE_BITS = 32  # an app transaction's version is the epoch, then the number
 COMMIT_TRIES = 8
 RECENT_COMMITS = 100
 COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3)
+# What reading may raise; of a file that was cut off, polars makes a panic.
+READ_ERRORS = (DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # maintenance cleans the log
 
 
@@ -248,9 +250,9 @@ class Lake:
         except (DeltaError, OSError, ValueError) as error:
             raise self.damaged(name, error) from error
 
-    def damaged(self, name: str, error: Exception) -> LakeError:
+    def damaged(self, name: str, error: BaseException) -> LakeError:
         """What to raise for a table that could not be read: it names the file that is wrong, where one is."""
-        fault = first_fault(Path(self.url), name) if self.is_local else None
+        fault = first_fault(Path(self.url), name, Depth.FOOTERS) if self.is_local else None
         if fault is None and not isinstance(error, DeltaError):
             return LakeError(f"the table {name} in {self.url} could not be read: {_first_line(error)}")
         return TableDamaged(
@@ -268,8 +270,21 @@ class Lake:
         """
         try:
             yield
-        except (DeltaError, pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        except READ_ERRORS as error:
             raise self.damaged(name, error) from error
+
+    def check_files(self, name: str, table: DeltaTable) -> None:
+        """Make sure that every file a table object names is there with its size. Local lakes. Blocks.
+
+        Raises:
+            TableDamaged: one is not; the text names it.
+        """
+        for file in data_files(table) if self.is_local else []:
+            what = wrong_size(Path(self.uri(name)) / file.path, file.size_bytes)
+            if what:
+                path = f"{self.uri(name)}/{file.path}"
+                text = f"the table {name} in {self.url} is damaged: {path} {what}: run `v6 doctor --tables`"
+                raise TableDamaged(text, table=name)
 
     def check_table(self, name: str, *, deep: bool = False) -> None:
         """Look whether a table's log is whole and its files are there; an absent table is right. Local lakes. Blocks.
@@ -344,10 +359,15 @@ class Lake:
             check_room(Path(self.url), int(frame.estimated_size()))
 
     def scan(self, spec: TableSpec) -> pl.LazyFrame:
-        """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent."""
+        """All rows, lazily: filters and columns are pushed down to the files. No rows when the table is absent.
+
+        Raises:
+            TableDamaged: the log cannot be read, or a file is not there with its size.
+        """
         if not self.exists(spec.name):
             return spec.empty().lazy()
         table = self.open(spec.name)
+        self.check_files(spec.name, table)
         lacking = {c.name: pl.lit(None, c.dtype) for c in missing_columns(table, spec) if c.nullable}
         return scan_table(table).with_columns(**lacking).select(spec.schema.names())
 
@@ -384,11 +404,13 @@ def query(lake: Lake, names: Sequence[str], sql: str) -> pl.DataFrame:
 
     Raises:
         DeltaError: the text cannot be run.
-        TableDamaged: a table cannot be opened.
+        TableDamaged: a table cannot be opened, or a file of it is not as it must be.
     """
     builder = QueryBuilder()
     for name in names:
-        builder = builder.register(name, lake.open(name))
+        table = lake.open(name)
+        lake.check_files(name, table)
+        builder = builder.register(name, table)
     return pl.DataFrame(pa.table(builder.execute(sql)))
 
 
@@ -616,12 +638,14 @@ def fence(lake: Lake, spec: TableSpec, *, app_id: str, epoch: int) -> None:
     for _ in range(COMMIT_TRIES):
         table = lake.open(spec.name) if lake.exists(spec.name) else lake.ensure(spec)
         if (table.transaction_version(app_id) or 0) >= last:
+            lake.flush(spec.name, int(table.version()))
             return
         try:
             append(table, scan_table(table).head(0).collect(), app_transactions={app_id: last})
         except (DeltaError, OSError) as error:
             failure = error
             continue
+        lake.flush(spec.name, int(table.version()))
         return
     raise LakeError(f"worker {app_id} could not be fenced from {spec.name}: {failure}") from failure
 

@@ -184,6 +184,7 @@ class QueueWriter:
         return self._catch_up(self._table)
 
     def _load(self, table: DeltaTable) -> None:
+        self._lake.check_files(REQUESTS.name, table)
         with self._lake.reading(REQUESTS.name):
             self.state = load(table, self._clock.now(), self._key_memory)
         self._folded = int(table.version())

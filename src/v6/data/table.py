@@ -103,6 +103,7 @@ class Table:
         if not self.lake.exists(self.spec.name):
             return
         table = self.lake.open(self.spec.name)
+        self.lake.check_files(self.spec.name, table)
         rows = delta.scan_table(table).select(self.spec.schema.names())
         for day in sorted(delta.partition_dates(table), reverse=True):
             yield day, rows.filter(pl.col("date") == day)

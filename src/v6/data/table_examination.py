@@ -121,7 +121,7 @@ def unreadable_rows(path: Path) -> str:
     """What is wrong with a data file's rows, all read; empty when nothing is."""
     try:
         pl.read_parquet(path, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
         return f"has rows that cannot be read ({_first_line(error)})"
     return ""
 

@@ -206,8 +206,9 @@ def _write_empty_commit(log: Path, version: int, what: str) -> None:
 
 
 def _fence(version: int, torn: int) -> int:
-    """A version that no open writer has: of a worker's transactions the last of its epoch, of others one beyond."""
-    return version | SEQUENCE_END if version > SEQUENCE_END else version + torn + 1
+    """A version beyond what any open writer can have or try; the last of an epoch fences that epoch, and stays."""
+    is_last = version > SEQUENCE_END and version & SEQUENCE_END == SEQUENCE_END
+    return version if is_last else version + torn + 2
 
 
 def _read(path: Path, folder: Path, spec: TableSpec) -> pl.DataFrame:
