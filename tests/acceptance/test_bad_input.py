@@ -15,7 +15,7 @@ import pytest
 
 from v6.errors import ExitCode
 
-TIMEOUT = 60.0
+TIMEOUT = 240.0
 DAMAGE = "00000000000000000000.json"
 
 

@@ -19,7 +19,7 @@ def v6(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={name: text for name, text in os.environ.items() if not name.startswith("V6_")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

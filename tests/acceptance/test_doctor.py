@@ -48,7 +48,7 @@ def env(gateway: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 def doctor(env: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
     done = subprocess.run(
-        [*V6, "doctor", "--json", *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+        [*V6, "doctor", "--json", *arguments], env=env, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.stderr == "", done.stderr
     return done.returncode, {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}

@@ -25,7 +25,7 @@ sys.exit(run(sys.argv[1:]))
 
 def v6(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WITHOUT_EXTRAS, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_request_is_inserted_listed_and_looked_for_by_a_worker(tmp_path: Path) -> None:

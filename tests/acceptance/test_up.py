@@ -18,7 +18,7 @@ import pytest
 
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("V6_")}
 DAEMONS = ["gateway", "worker", "scheduler", "freshness"]
-SECONDS = 60
+SECONDS = 240
 
 
 def free_port() -> int:

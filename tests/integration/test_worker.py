@@ -36,7 +36,7 @@ from v6.request_types.base import Backoff, Fetched, Gateway, Job, Parameters, Pa
 from v6.signals import SIGNALS, stop_on_signals
 
 DAY = date(2026, 11, 23)
-PATIENCE = 20.0  # seconds until a test that waits for ever fails
+PATIENCE = 120.0  # seconds until a test that waits for ever fails
 
 
 class NotesTable(Table):
