@@ -279,10 +279,13 @@ class Lake:
         Raises:
             TableDamaged: one is not; the text names it.
         """
-        for file in data_files(table) if self.is_local else []:
-            what = wrong_size(Path(self.uri(name)) / file.path, file.size_bytes)
+        if not self.is_local:
+            return
+        files = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pydict()
+        for encoded, size in zip(files["path"], files["size_bytes"], strict=True):
+            path = f"{self.uri(name)}/{unquote(encoded)}"
+            what = wrong_size(path, size)
             if what:
-                path = f"{self.uri(name)}/{file.path}"
                 text = f"the table {name} in {self.url} is damaged: {path} {what}: run `v6 doctor --tables`"
                 raise TableDamaged(text, table=name)
 

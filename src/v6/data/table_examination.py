@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -97,10 +98,10 @@ def _judge(folder: Path, file: DataFile, depth: Depth) -> FileFault | None:
     return FileFault(file=file, path=path, what=what) if what else None
 
 
-def wrong_size(path: Path, size: int) -> str:
+def wrong_size(path: Path | str, size: int) -> str:
     """What is wrong with a data file as a folder shows it; empty when nothing is."""
     try:
-        found = path.stat().st_size
+        found = os.stat(path).st_size  # noqa: PTH116 - thousands of files: a Path for each would take longer
     except FileNotFoundError:
         return "is missing"
     return "" if found == size else f"has {found:,} bytes, not {size:,}"
