@@ -39,6 +39,18 @@ async def test_a_request_runs_from_pending_to_success(tmp_path: Path) -> None:
     assert q.request_history(request_id).collect()["status"].to_list() == ["PENDING", "PROCESSING", "SUCCESS"]
 
 
+async def test_waiting_sees_the_end_although_another_look_has_seen_it_first(tmp_path: Path) -> None:
+    q, worker = IBRequestQueue(tmp_path), queue(tmp_path)
+    request_id = await insert(q)
+    await worker.claim()
+    waiting = asyncio.create_task(q.wait(request_id, timeout_seconds=20))
+    for _ in range(2):  # looks of one queue come one after the other: when the second is done, it has looked
+        await q.get(request_id)
+    await worker.settle({request_id: Done(result={})})
+    assert (await q.get(request_id)).status == "SUCCESS"
+    assert (await waiting).status == "SUCCESS"
+
+
 async def test_claims_go_by_priority_then_age_within_the_limits(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     q = queue(tmp_path, clock)

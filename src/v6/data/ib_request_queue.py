@@ -533,8 +533,7 @@ class IBRequestQueue:
             request = await self.get(request_id)
             while request.status.is_open:
                 await self._clock.sleep(WAIT_POLL_SECONDS)
-                if await self.refresh():
-                    request = await self.get(request_id)
+                request = await self.get(request_id)  # whoever else uses this queue may have seen what is new
             return request
 
     def requests(self, as_of: datetime | None = None) -> pl.LazyFrame:
