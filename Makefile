@@ -9,7 +9,7 @@ SYSTEMD ?= /run/systemd/system
 KILLS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years bench-rivals drills drill-day drill-weeks drill-causes drill-load clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years bench-rivals drills fuzz drill-day drill-weeks drill-causes drill-load clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ gateway: setup ## run the simulated gateway in the foreground
 
 drills: setup ## kill workers and producers at every commit and at random moments (KILLS=300); about 40 minutes
 	$(BIN)/python -m tests.drills.drill --kills $(KILLS)
+
+fuzz: setup ## random interleavings on real tables against a small model: 500 runs of 50 steps; about 20 minutes
+	FUZZ_RUNS=500 FUZZ_STEPS=50 $(BIN)/python -m pytest -q tests/integration/test_queue_model.py
 
 drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; about 15 minutes
 	$(BIN)/python -m bench.drill_weeks

@@ -590,7 +590,7 @@ def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:
     reason = request.cancel_reason
     if reason is not None:
         request = replace(request, result_data_json=_json(request.without_cancel()))
-        if isinstance(outcome, RetryAt | SnoozeUntil):
+        if isinstance(outcome, RetryAt | SnoozeUntil | Crashed):
             outcome = Cancelled(reason=reason)
     match outcome:
         case Done(result=result):

@@ -55,14 +55,17 @@ class QueueLog:
             found.append(commit)
         return found
 
-    def rows(self, table: DeltaTable, commits: Sequence[Commit]) -> list[IBRequest]:
-        """The rows that the commits added, oldest commit first."""
+    def rows(self, table: DeltaTable, commits: Sequence[Commit]) -> list[IBRequest] | None:
+        """The rows that the commits added, oldest commit first; None when their files were joined and deleted since."""
         files = self._filesystem(table)
         frames = []
         for commit in commits:
             for path, day in commit.adds:
-                with files.open_input_file(path) as source:
-                    frame = pl.DataFrame(pq.ParquetFile(source).read())
+                try:
+                    with files.open_input_file(path) as source:
+                        frame = pl.DataFrame(pq.ParquetFile(source).read())
+                except FileNotFoundError:
+                    return None
                 frames.append(frame.with_columns(date=pl.lit(date.fromisoformat(day))))
         return [] if not frames else requests_of(pl.concat(frames, how="diagonal_relaxed"))
 

@@ -199,10 +199,13 @@ class QueueWriter:
             return True
         with self._lake.reading(REQUESTS.name):
             added = self._log.rows(table, commits)
-        for row in added:
-            self.state.fold(row)
         for commit in commits:
             self._note(commit)
+        if added is None:  # this writer slept longer than removed files are kept
+            self._load(table)
+            return True
+        for row in added:
+            self.state.fold(row)
         self._folded = version
         return True
 
