@@ -40,6 +40,7 @@ BATCH = 50
 DAY_SECONDS = 60.0  # machine seconds that a day of the queue's clock takes
 READER_HOURS = 1 / 60  # a minute for readers, so that the run sees files go
 SAMPLE_BATCHES = 100
+REPORT_BATCHES = 1_000
 DAYS = 90
 
 
@@ -94,6 +95,8 @@ async def _work(lake: Path, clock_text: str, batches: int) -> dict[str, Any]:
                 resident[len(times)] = resident_bytes()
                 files.append(await asyncio.to_thread(_live_files, lake))
                 logs.append(len(list((lake / REQUESTS.name / "_delta_log").iterdir())))
+            if len(times) % REPORT_BATCHES == 0:
+                _report(len(times), times[-REPORT_BATCHES:], cpu[-REPORT_BATCHES:], resident_bytes(), files[-1])
         claimed = list(turn.claimed)
         if not claimed:
             await asyncio.sleep(0.005)
@@ -110,6 +113,12 @@ async def _work(lake: Path, clock_text: str, batches: int) -> dict[str, Any]:
         "live_files_most": max(files),
         "log_files_most": max(logs),
     }
+
+
+def _report(batch: int, times: list[float], cpu: list[float], resident: int, files: int) -> None:
+    """One line for the last batches, so that a long run can be followed."""
+    cost, cpu_cost = (round(1000 * statistics.median(values), 1) for values in (times, cpu))
+    print(f"batch {batch}: {cost} ms, CPU {cpu_cost} ms, resident {resident}, files {files}", flush=True)
 
 
 def _live_files(lake: Path) -> int:
