@@ -147,6 +147,7 @@ class App:
             upkeep=self.upkeep(queue),
             lease_seconds=settings.lease_seconds,
             crash_limit=settings.crash_limit,
+            aging_seconds=settings.aging_seconds,
             sent=sent,
         )
 

@@ -86,6 +86,9 @@ class Settings(BaseModel):
         ge=1,
         description="worker crashes while it runs a request, after which the request runs alone; one more is poison",
     )
+    aging_seconds: float = Field(
+        default=21_600.0, gt=0, description="background that is so old is served as normal work, never as immediate"
+    )
     key_lifetime_seconds: float = Field(
         default=600.0, ge=0, description="how long an idempotency key holds after its request's SUCCESS"
     )

@@ -66,6 +66,23 @@ async def test_claims_go_by_priority_then_age_within_the_limits(tmp_path: Path) 
     assert [r.symbol for r in await q.claim(10)] == ["A", "C"]
 
 
+async def test_old_background_is_served_as_normal_and_never_before_what_is_urgent(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    await insert(q, "OLD", 3)
+    clock.step(timedelta(hours=1))
+    for symbol, priority in (("YOUNG", 3), ("NORMAL", 2), ("URGENT", 1)):
+        await insert(q, symbol, priority)
+
+    async def order(aging: timedelta) -> list[str]:
+        turn = await q.turn({}, ClaimLimits(limit=9, aging=aging))
+        await q.settle({r.request_id: SnoozeUntil(at=clock.now(), reason="r") for r in turn.claimed})
+        return [r.symbol for r in turn.claimed]
+
+    assert await order(timedelta(hours=2)) == ["URGENT", "NORMAL", "OLD", "YOUNG"]
+    assert await order(timedelta(hours=1)) == ["URGENT", "OLD", "NORMAL", "YOUNG"]
+
+
 async def test_retry_spends_an_attempt_and_snooze_does_not(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     q = queue(tmp_path, clock)

@@ -11,6 +11,7 @@ import concurrent.futures
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class UnifiedQueueWorker:
         grace_seconds: float = 20.0,
         lease_seconds: float = 30.0,
         crash_limit: int = 3,
+        aging_seconds: float = 21_600.0,
         sent: SentRecord | None = None,
         result_tables: Mapping[str, type[Table]] | None = None,
         lock_dir: Path | None = None,
@@ -100,6 +102,7 @@ class UnifiedQueueWorker:
         self._grace_seconds = grace_seconds
         self._upkeep = upkeep
         self._crash_limit = crash_limit
+        self._aging = timedelta(seconds=aging_seconds)
         self._tables = tables() if result_tables is None else result_tables
         folder = lock_dir or lock_folder(lake)
         self._lock = WorkerLock(folder, worker_name, clock)
@@ -367,6 +370,7 @@ class UnifiedQueueWorker:
             skip_types=frozenset(self._held),
             crash_limit=self._crash_limit,
             running=len(self._in_flight),
+            aging=self._aging,
         )
 
     def _obstacle(self, request_type: str, pacing: str) -> str | None:
