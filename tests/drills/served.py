@@ -17,6 +17,7 @@ SIZE_TICKS |= {86: "open_interest"}
 SIZE_OF_PRICE = {"bid": "bid_size", "ask": "ask_size", "last": "last_size"}
 MODEL = ("iv", "delta", "model_price", "pv_dividend", "gamma", "vega", "theta", "underlying_price")
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "wap", "trade_count")
+CLIENT_WITHIN = 80  # the client stands among a line's first characters
 FETCHES = {"request_market_data": "quote", "request_bars": "bars", "request_positions": "positions"}
 WORDS = {"request_bars": ("end", "bar_size", "duration", "regular_hours", "what_to_show", "date_format")}
 
@@ -79,14 +80,13 @@ class Served:
 def read_journals(paths: Iterable[Path], clients: Collection[int] | None = None) -> Served:
     """The journals of one gateway or of several, in order; of these clients, else of all."""
     served = Served()
+    wanted = None if clients is None else tuple(f'"client":{client},' for client in clients)
     for path in paths:
         with path.open() as file:
             for line in file:
-                if not line.endswith("}\n"):
-                    continue  # a gateway that was killed tore it
-                entry = json.loads(line)
-                if clients is None or entry["client"] in clients:
-                    served.take(entry)
+                is_torn = not line.endswith("}\n")  # by the end of its gateway
+                if not is_torn and (wanted is None or any(text in line[:CLIENT_WITHIN] for text in wanted)):
+                    served.take(json.loads(line))
     return served
 
 
