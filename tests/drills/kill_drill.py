@@ -67,12 +67,14 @@ class KillDrill:
 
     def run(self) -> Findings:
         """Kill, finish, check."""
-        with killed_at_the_end(self._children):
-            with self._beside():
-                while sum(self.killed.values()) < self.kills:
-                    self._one_life_of_a_worker()
-            self._finish()
-        self.site.gateway.end()
+        try:
+            with killed_at_the_end(self._children):
+                with self._beside():
+                    while sum(self.killed.values()) < self.kills:
+                        self._one_life_of_a_worker()
+                self._finish()
+        finally:
+            self.site.gateway.end()  # it may be another than the first
         return check(
             self.site.lake,
             [self.site.gateway.journal],

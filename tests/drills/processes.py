@@ -33,13 +33,9 @@ class Gateway:
 
     def end(self) -> None:
         """Stop it in order, so that its journal is whole."""
-        self.process.terminate()
-        self.process.communicate(timeout=SECONDS)
-
-    def kill(self) -> None:
-        """End it at once; the last quarter of a second of its journal is lost."""
-        self.process.kill()
-        self.process.communicate(timeout=SECONDS)
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate(timeout=SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
