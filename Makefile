@@ -7,9 +7,11 @@ PYTHON ?= python3
 SYSTEMD ?= /run/systemd/system
 # How often `make drills` kills something at a random moment.
 KILLS ?= 300
+# What `make notebooks` reads.
+LAKE ?= data/lake
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years bench-rivals drills fuzz drill-day drill-weeks drill-causes drill-load clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-years bench-rivals drills fuzz drill-day drill-weeks drill-causes drill-load notebooks clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +89,9 @@ bench-years: setup ## measure the queue over 20,000 batches and with 1 and 10 mi
 
 bench-session: setup ## measure whole collection cycles against the gateway's limits; about 20 minutes
 	$(BIN)/python bench/bench_session.py
+
+notebooks: setup ## execute the notebooks on data/lake, their outputs into build/notebooks (LAKE=… for another lake)
+	V6_LAKE=$(abspath $(LAKE)) $(BIN)/python scripts/run_notebooks.py
 
 clean: ## remove the virtual environment and caches; the lake stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
