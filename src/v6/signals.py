@@ -96,8 +96,9 @@ def cancel_on_signals() -> Iterator[None]:
 
 
 def _call_for_each(receiver: socket.socket, stop: Callable[[], None]) -> None:
-    for _ in receiver.recv(64):  # Python writes one byte for each signal
-        stop()
+    with suppress(BlockingIOError):  # woken for what an earlier call has read already
+        for _ in receiver.recv(64):  # one byte for each signal
+            stop()
 
 
 def _set_all(handler: Any) -> None:
