@@ -19,11 +19,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from tests.drills import plan
 from tests.drills.invariants import Findings, check
 from tests.drills.plan import Planned
-from tests.drills.processes import SECONDS, STARTED, Child, Gateway, Site, killed_at_the_end, start_gateway_at
+from tests.drills.processes import (
+    SECONDS,
+    STARTED,
+    Child,
+    Gateway,
+    Site,
+    killed_at_the_end,
+    start_gateway_at,
+    wait_until,
+)
 from tests.drills.producer import READY
+
+from v6.data.delta import Lake
+from v6.data.ib_request import REQUESTS
 
 RECOVERED = '"event": "worker.recovered"'
 DELAY = (0.2, 10.0)  # seconds after a process was ready
@@ -32,8 +45,7 @@ WITH_GATEWAY = 0.04  # and so many the gateway
 MAINTAINING = 0.3  # so often a round of maintenance is killed, on top as well
 STARTING = 0.15  # so often a worker that starts is killed before it is ready; these come on top
 MORE = {"V6_MAINTENANCE_SECONDS": "5"}  # the worker's own maintenance, beside the rounds by command
-# What runs in four crashes is taken for poison, which has a drill of its own: after two short lives a long one.
-SHORT, LONG = 3.0, 5.0
+CRASH_LIMIT = 3  # the default of the setting
 
 
 @dataclass(kw_only=True)
@@ -56,7 +68,6 @@ class KillDrill:
     _children: list[Child] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _producer: Child | None = None
-    _short_lives: int = 0
 
     def __post_init__(self) -> None:
         self.site = Site(folder=self.folder, gateway=self.gateway, lines=self.lines, more=MORE)
@@ -105,7 +116,7 @@ class KillDrill:
     # The worker
 
     def _one_life_of_a_worker(self) -> None:
-        while self.rng.random() < STARTING:
+        while self.rng.random() < STARTING and not self._is_poison_near():
             worker = self._worker()
             time.sleep(self.rng.uniform(0, 1.5))
             self._end(worker, "worker")
@@ -114,7 +125,10 @@ class KillDrill:
         if not worker.wait_for(STARTED):
             self._note(f"a worker ended with exit code {worker.process.poll()} before it was ready: {worker.log}")
             return
-        time.sleep(self._life())
+        time.sleep(self.rng.uniform(*self.delay))
+        wait_until(
+            lambda: not self._is_poison_near() or worker.process.poll() is not None, "the end of what crashed often"
+        )
         kind = self._kind()
         with self._lock:
             if kind == "both" and self._producer is not None:
@@ -125,12 +139,12 @@ class KillDrill:
         if self.rng.random() < WITH_GATEWAY:
             self._restart_gateway()
 
-    def _life(self) -> float:
-        """Seconds that this worker lives on, once it is ready."""
-        least, most = self.delay
-        seconds = self.rng.uniform(max(least, LONG) if self._short_lives >= 2 and most > LONG else least, most)
-        self._short_lives = self._short_lives + 1 if seconds < SHORT else 0
-        return seconds
+    def _is_poison_near(self) -> bool:
+        """Whether a request has died so often that once more would be poison, which has tests of its own."""
+        is_open = pl.col("status").is_in(["PENDING", "PROCESSING"])
+        rows = Lake(self.site.lake).scan(REQUESTS)
+        ends = rows.group_by("request_id").agg(pl.col("status", "crashes").sort_by("revision").last())
+        return bool(ends.filter(is_open, pl.col("crashes") >= CRASH_LIMIT).select(pl.len()).collect().item())
 
     def _kind(self) -> str:
         return "both" if self.rng.random() < BOTH else "worker"

@@ -16,7 +16,7 @@ from typing import Any
 from tests.drills import plan
 from tests.drills.invariants import Findings, check
 from tests.drills.plan import Planned
-from tests.drills.processes import SECONDS, STARTED, Child, Gateway, Site, killed_at_the_end, wait_until
+from tests.drills.processes import SECONDS, STARTED, Child, Gateway, Site, has_ended, killed_at_the_end, wait_until
 
 from v6.clock import Clock
 from v6.data.ib_request import IBRequest, RequestStatus
@@ -113,8 +113,3 @@ class PairDrill:
         last = self._started(self.site.start("worker", "--drain", V6_WORKER_NAME=NAMES[0]))
         if last.wait(seconds=10 * SECONDS) != 0:
             self.problems.append(f"the last worker failed: {last.said()[-500:]}")
-
-
-def has_ended(child: Child) -> bool:
-    """Whether a process is gone."""
-    return child.process.poll() is not None

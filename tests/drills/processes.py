@@ -185,3 +185,8 @@ def killed_at_the_end(children: list[Child]) -> Iterator[list[Child]]:
         for child in children:
             if child.process.poll() is None:
                 child.kill()
+
+
+def has_ended(child: Child) -> bool:
+    """Whether a process is gone."""
+    return child.process.poll() is not None

@@ -8,7 +8,6 @@ from pathlib import Path
 from tests.drills import plan
 from tests.drills.drill import LINES, NOW, gateway
 from tests.drills.kill_drill import KillDrill
-from tests.drills.pair_drill import PairDrill
 
 
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -21,14 +20,3 @@ def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None
         found = drill.run()
     assert found.problems() + drill.problems == []
     assert found.requests >= len(requests)
-
-
-def test_a_worker_takes_over_from_one_of_another_name_that_was_killed(tmp_path: Path) -> None:
-    requests = plan.planned(30, NOW)
-    with gateway(tmp_path / "drill") as served:
-        drill = PairDrill(
-            folder=tmp_path / "drill", gateway=served, lines=LINES, requests=requests, kills=2, rng=random.Random(1)
-        )
-        found = drill.run()
-    assert found.problems() + drill.problems == []
-    assert drill.taken_over > 0
