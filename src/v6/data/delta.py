@@ -73,6 +73,7 @@ UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 SEQUENCE_BITS = 32  # an app transaction's version is the epoch, then the number of the commit within it
 COMMIT_TRIES = 8
 RECENT_COMMITS = 100
+MAINTENANCE = "maintenance"  # its app transaction keeps two maintainers from the same files
 COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3)
 # What reading may raise; of a file that was cut off, polars makes a panic.
 READ_ERRORS = (DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
@@ -520,12 +521,14 @@ def replace_files(
     *,
     deleted_ms: int,
     reason: str,
+    retries: int = 0,
 ) -> int:
     """Put files in place of others, in one commit that brings nobody new rows; the table's version afterwards.
 
-    ``added`` are files that lie in the table's folder already, each with its statistics as the log's JSON. The commit
-    is refused unless it is the very next version after the object's, so nothing can have happened in between; and
-    appends of others, from whatever version, are not refused because of it (docs/maintenance.md).
+    ``added`` are files that lie in the table's folder already, each with its statistics as the log's JSON. Without
+    ``retries`` the commit is refused unless it is the very next version after the object's; with them commits of
+    others may come in between, but no other maintainer's. Appends of others, from whatever version, are never refused
+    because of it (docs/maintenance.md).
 
     Raises:
         DeltaError: the commit did not land, or it is unknown whether it did.
@@ -541,10 +544,13 @@ def replace_files(
         table.schema(),
         table.metadata().partition_columns,
         commit_properties=CommitProperties(
-            custom_metadata={"maintenance": reason, TRANSACTIONS: "0"}, max_commit_retries=0
+            custom_metadata={"maintenance": reason, TRANSACTIONS: "1"},
+            max_commit_retries=retries,
+            app_transactions=[Transaction(MAINTENANCE, (table.transaction_version(MAINTENANCE) or 0) + 1)],
         ),
         post_commithook_properties=PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False),
     )
+    table.update_incremental()  # the library leaves the object at the version before
     return int(table.version())
 
 

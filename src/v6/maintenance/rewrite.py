@@ -36,6 +36,8 @@ from v6.data.delta import (
 from v6.errors import LakeError
 
 TRIES = 40
+STRICT_TRIES = 10  # after so many, appends may come in between: they touch none of the files
+PATIENT_RETRIES = 100
 LONGEST_PAUSE_SECONDS = 0.5
 SEEDS = (1_779_033_703, 3_144_134_277)
 STATISTICS_COLUMNS = "delta.dataSkippingStatsColumns"
@@ -176,7 +178,8 @@ class Rewriter:
                     _discard(files, [file for file, _ in added])
                 return done
             try:
-                replace_files(table, sources, added, deleted_ms=self._now_ms(), reason=reason)
+                retries = 0 if attempt < STRICT_TRIES else PATIENT_RETRIES
+                replace_files(table, sources, added, deleted_ms=self._now_ms(), reason=reason, retries=retries)
             except (DeltaError, OSError):
                 self._clock.pause(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.005 * 2**attempt)))
                 continue
