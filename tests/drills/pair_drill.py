@@ -27,8 +27,7 @@ TOOK_OVER = '"event": "worker.took_over"'
 NAMES = ("first", "second")
 CLIENT_IDS = (1, 11)
 LEASE_SECONDS = 3.0
-BUSY_SECONDS = 5.0  # so long one that the other left nothing to do waits for work before it is killed all the same
-LIFE = (0.0, 1.0)  # machine seconds that it works before it dies
+LIFE = (0.0, 0.3)  # machine seconds that it works before it dies
 
 
 @dataclass(kw_only=True)
@@ -57,7 +56,7 @@ class PairDrill:
             alive = {name: self._worker(name) for name in NAMES}
             for number in range(self.kills):
                 self._insert(self.requests[number :: self.kills])
-                self._dies(alive, self.rng.choice(NAMES))
+                self._one_dies(alive)
             self._finish(list(alive.values()))
         self.gateway.end()
         return check(self.site.lake, [self.gateway.journal], self.gateway.clock, plan=self.requests)
@@ -74,20 +73,20 @@ class PairDrill:
         """How often one died and how often the other had something to take over."""
         return {"pair_kills": self.killed, "taken_over": self.taken_over}
 
-    def _dies(self, alive: dict[str, Child], name: str) -> None:
-        (other,) = (child for each, child in alive.items() if each != name)
-        before = other.said().count(TOOK_OVER)
-        limit = time.monotonic() + BUSY_SECONDS
-        while not self._left_by(name) and time.monotonic() < limit:
-            time.sleep(0.02)
+    def _one_dies(self, alive: dict[str, Child]) -> None:
+        """The one that has more under way, a moment after it has something."""
+        wait_until(lambda: any(map(self._left_by, NAMES)), "a claim")
         time.sleep(self.rng.uniform(*LIFE))
+        name, heir = sorted(NAMES, key=lambda name: len(self._left_by(name)), reverse=True)
+        before = alive[heir].said().count(TOOK_OVER)
         alive[name].kill()
         self.killed += 1
         if self._left_by(name):
-            wait_until(lambda: not self._left_by(name) or has_ended(other), f"the end of what {name} had claimed")
-            self.taken_over += other.said().count(TOOK_OVER) > before
-        if has_ended(other):
-            self.problems.append(f"the worker that should take over ended by itself: {other.log}")
+            what = f"the end of what {name} had claimed"
+            wait_until(lambda: not self._left_by(name) or has_ended(alive[heir]), what)
+            self.taken_over += alive[heir].said().count(TOOK_OVER) > before
+        if has_ended(alive[heir]):
+            self.problems.append(f"the worker that should take over ended by itself: {alive[heir].log}")
         alive[name] = self._worker(name)
 
     def _left_by(self, name: str) -> list[IBRequest]:

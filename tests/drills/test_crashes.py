@@ -11,11 +11,9 @@ from tests.drills.drill import LINES, NOW, gateway
 
 # Each series is one lake: the worker dies at each point, one after the other; then one finishes.
 SERIES = (
-    ("lake_account:1:after", "lake_account:1:before", "ib_requests:1:before"),
-    ("ib_requests:1:after", "worker_state:1:before"),
+    ("lake_account:1:after", "lake_account:1:before", "ib_requests:1:after"),
     ("contracts:2:after", "option_snapshots:2:after"),
     ("option_snapshots:3:after", "ib_requests:1:before", "ib_requests:1:after"),
-    ("market_bars:3:before", "futures_snapshots:3:after"),
 )
 
 

@@ -11,10 +11,10 @@ from tests.drills.kill_drill import KillDrill
 
 
 def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
-    requests = plan.planned(40, NOW)
+    requests = plan.planned(24, NOW)
     with gateway(tmp_path / "drill") as served:
         drill = KillDrill(
-            folder=tmp_path / "drill", gateway=served, lines=LINES, requests=requests, kills=5, rng=random.Random(1)
+            folder=tmp_path / "drill", gateway=served, lines=LINES, requests=requests, kills=4, rng=random.Random(1)
         )
         drill.delay = (0.2, 1.5)
         found = drill.run()

@@ -11,7 +11,7 @@ from tests.drills.pair_drill import PairDrill
 
 
 def test_a_worker_takes_over_from_one_of_another_name_that_was_killed(tmp_path: Path) -> None:
-    requests = plan.planned(30, NOW)
+    requests = plan.planned(20, NOW)
     with gateway(tmp_path / "drill") as served:
         drill = PairDrill(
             folder=tmp_path / "drill", gateway=served, lines=LINES, requests=requests, kills=2, rng=random.Random(1)
