@@ -24,7 +24,7 @@ def check_room(folder: Path, row_bytes: int) -> None:
     """
     try:
         free = shutil.disk_usage(folder).free
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # whoever makes the folder says what is wrong with it
         return
     if free < RESERVE_BYTES + row_bytes:
         raise DiskRefuses(_text(str(folder), errno.ENOSPC))
