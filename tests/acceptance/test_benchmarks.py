@@ -49,8 +49,8 @@ def test_a_cycle_has_every_contract_once_and_breaks_no_limit_while_urgent_reques
         assert cycle["succeeded"]
         assert cycle["contracts"] == cycle["rows"] > 200
     assert figures["urgent_succeeded"] == figures["urgent"] > 0
-    # Beside other tests on two cores a worker can be kept from the CPU long enough for messages to bunch up at the gateway;
-    # none of them may cost the session (a third would). The benchmark itself, alone, holds 0 and 50 (docs/benchmarks.md).
+    # Beside other tests a worker can be kept from the CPU long enough for messages to bunch up at the gateway; it must
+    # not cost the session (a third would). The benchmark itself, alone, holds 0 and 50 (docs/benchmarks.md).
     assert figures["pacing_errors"] <= 2
     assert 0 < figures["largest_second"] <= 53
 
