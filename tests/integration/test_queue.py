@@ -192,6 +192,15 @@ async def test_of_a_cancel_and_a_claim_one_wins(tmp_path: Path) -> None:
     assert pairs.height == pairs.unique().height
 
 
+async def test_a_request_that_has_expired_takes_no_place_of_one_that_is_due(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    q = queue(tmp_path, clock)
+    await insert(q, deadline=NOON)
+    await clock.advance(1)
+    due = await insert(q, "QQQ")
+    assert [claimed.request_id for claimed in await q.claim(1)] == [due]
+
+
 async def test_a_deadline_that_has_passed_fails_the_request_unfetched(tmp_path: Path) -> None:
     clock = ManualClock(NOON)
     q = queue(tmp_path, clock)

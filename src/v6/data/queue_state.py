@@ -208,12 +208,13 @@ class QueueState:
             if row.request_id in taken:  # equal first rows of one request may each have brought an entry
                 continue
             taken[row.request_id] = row
+            if row.deadline is not None and row.deadline <= now:  # it takes no place: this turn ends it
+                continue
             room[row.request_type] -= 1
             normal -= row.priority > 1
-            if row.deadline is None or row.deadline > now:
-                chosen.append(row)
-                if limits.is_suspect(row):
-                    break
+            chosen.append(row)
+            if limits.is_suspect(row):
+                break
         for row in taken.values():  # claimed ones are dropped when their PROCESSING row has been folded
             self._make_ready(row)
         return chosen
