@@ -35,16 +35,18 @@ async def test_a_chain_at_work_waits_for_lines_and_says_how_much_longer(place: P
     (nobody,) = shown(place, "requests", "show", chain)["waits"]
     assert "no worker has worked on this lake" in nobody["reason"]
     with ended(start_worker(place)) as worker:
+        lines: list[dict[str, Any]] = []
 
-        def waits() -> dict[str, dict[str, Any]]:
-            return {wait["reason"]: wait for wait in shown(place, "requests", "show", chain)["waits"]}
+        def says_how_long_it_waits_for_lines() -> bool:
+            waits = shown(place, "requests", "show", chain)["waits"]
+            lines[:] = [w for w in waits if w["reason"] == "market-data lines" and w["expected_seconds"] is not None]
+            return bool(lines)
 
-        await until(lambda: (waits().get("market-data lines") or {}).get("expected_seconds") is not None, worker)
-        line = waits()["market-data lines"]
-        assert line["steps"] > 100
-        assert line["waited_seconds"] > 0
+        await until(says_how_long_it_waits_for_lines, worker)
+        assert lines[0]["steps"] > 100
+        assert lines[0]["waited_seconds"] > 0
         assert "waits for" in text(place, "requests", "show", chain)
-        assert "market-data lines" in text(place, "status")
+        await until(lambda: "market-data lines" in text(place, "status"), worker)
         (its_time,) = shown(place, "requests", "show", later)["waits"]
         assert its_time["reason"].startswith("its time")
         assert 10_000 < its_time["expected_seconds"] <= 10_800

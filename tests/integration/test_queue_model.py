@@ -100,6 +100,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queues = {name: self.open(name) for name in ("a", "b", "")}
         self.model: dict[str, ModelledRequest] = {}
         self.epochs = {"a": 0, "b": 0}
+        self.has_place = {"a": False, "b": False}
         self.lost = {"a": False, "b": False}  # another holds the place, and this one does not know
 
     def open(self, name: str) -> IBRequestQueue:
@@ -230,7 +231,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.restart_one(name)
         epoch = self.run(self.queues[name].take_place())
         assert epoch > self.epochs[name]
-        self.epochs[name], self.lost[name] = epoch, False
+        self.epochs[name], self.has_place[name], self.lost[name] = epoch, True, False
         self.recover(self.queues[name], name, epoch)
 
     @rule(name=WORKERS)
@@ -246,7 +247,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert epoch == stale + 1
         assert self.run(self.queues[name].take_over_place(other, seen=stale)) is None
         assert self.run(self.queues[name].settle_left(other, stale, {})) is None
-        self.lost[other] = self.epochs[other] != 0  # who never took a place holds none that can be lost
+        self.lost[other] = self.has_place[other]  # who never took a place holds none that can be lost
         self.epochs[other] = epoch
         self.recover(self.queues[name], other, epoch)
 
