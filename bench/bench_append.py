@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import Lake, TableSpec
+from v6.data.lake import Lake
 from v6.data.table import tables
+from v6.data.table_spec import TableSpec
 
 CLOCK = Clock()
 START = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)

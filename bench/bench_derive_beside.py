@@ -25,9 +25,9 @@ import polars as pl
 from bench.bench_session import cycle, gateway, worker
 
 from v6.app import App
-from v6.data.delta import Lake
 from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.settings import Settings
 from v6.simulator.instruments import ContractQuery

@@ -20,11 +20,12 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake, TableWriter
 from v6.data.ib_request import IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.data.outcome import Done
+from v6.data.table_writer import TableWriter
 
 BATCH = 50
 ROWS = 500

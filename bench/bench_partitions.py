@@ -20,8 +20,9 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data import delta
-from v6.data.delta import Column, Lake, TableSpec
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
+from v6.data.table_spec import Column, TableSpec
 
 CHAIN = {"SPY": 2400, "QQQ": 1800, "IWM": 1200}  # contracts of one cycle
 PART = 500

@@ -22,9 +22,10 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake, append
+from v6.data.delta import append
 from v6.data.ib_request import REQUESTS
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+from v6.data.lake import Lake
 from v6.data.outcome import Done
 from v6.data.queue_state import ClaimLimits
 

@@ -28,9 +28,9 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake  # the rivals are written by hand
 from deltalake.exceptions import DeltaError
 
-from v6.data.delta import Lake
 from v6.data.ib_request import NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.outcome import Done
 
 BATCH = 50

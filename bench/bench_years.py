@@ -26,9 +26,10 @@ from typing import Any
 import polars as pl
 
 from v6.clock import Clock, ClockSetting
-from v6.data.delta import Lake, append, data_files
+from v6.data.delta import append, data_files
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.outcome import Done
 from v6.data.queue_state import ClaimLimits
 from v6.events import EventBus

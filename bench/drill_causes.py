@@ -32,7 +32,7 @@ from urllib.parse import unquote
 import polars as pl
 from bench.message_servers import MailServer, WebhookServer
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 
 NOW = "2026-11-24T14:40:00Z"  # ten minutes into New York's session
 SATURDAY = "2026-11-28T15:00:00Z"

@@ -25,8 +25,8 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.market_bars import KEY, MarketBarsTable
 from v6.data.queue_log import current
 

@@ -32,8 +32,8 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.coverage import CoverageTable
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.queue_log import current
 from v6.request_types.catalogue import Catalogue
 from v6.scheduler.config_file import ConfigFile

@@ -12,10 +12,10 @@ import polars as pl
 from tests.simulated_chains import chain_rows, market, spoiled, stored
 
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable, Interval
-from v6.data.delta import Lake
 from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.futures_snapshots import FuturesSnapshotsTable
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.quality_flags import QualityFlagsTable

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads
 
     from v6.core.ib_connection import IBConnectionManager
     from v6.core.unified_queue_worker import UnifiedQueueWorker
-    from v6.data.delta import Lake
     from v6.data.ib_request_queue import IBRequestQueue, NewRequest
+    from v6.data.lake import Lake
     from v6.maintenance.maintainer import Maintainer
     from v6.request_types.catalogue import Catalogue
     from v6.scheduler.capacity import Capacity
@@ -41,7 +41,7 @@ class App:
     @cached_property
     def lake(self) -> Lake:
         """The tables."""
-        from v6.data.delta import Lake
+        from v6.data.lake import Lake
 
         return Lake(self.settings.lake, flushes=self.settings.flush_commits)
 

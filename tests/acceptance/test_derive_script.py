@@ -14,8 +14,8 @@ import pytest
 from tests.acceptance.test_loaders import process, run
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.derived_statistics import KEY, DerivedStatisticsTable
+from v6.data.lake import Lake
 
 RANGE = ("--start", "2026-08-03", "--end", "2026-10-30")
 CONTENT = [*KEY, "value", "n_observations", "quality"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 
 V6 = (sys.executable, "-m", "v6")

@@ -12,7 +12,7 @@ from tests.acceptance.test_worker_processes import SECONDS, environment
 from tests.integration.test_lake_repair import FUTURES, commits, counts, data_files, emptied, fill, halved
 
 from v6.core.worker_lock import WorkerLock, lock_folder
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 
 
 def doctor(lake: Path, *options: str, answer: str = "") -> subprocess.CompletedProcess[str]:

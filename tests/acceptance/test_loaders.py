@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from v6.data.continuous_futures import ContinuousFutures, RollRule
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.market_bars import KEY, MarketBarsTable
 
 ROOT = Path(__file__).parents[2]

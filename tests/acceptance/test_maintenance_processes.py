@@ -18,9 +18,10 @@ from typing import Any
 import polars as pl
 
 from v6.clock import Clock, ClockSetting
-from v6.data.delta import Lake, data_files
+from v6.data.delta import data_files
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.outcome import Done, Outcome, RetryAt
 from v6.data.queue_log import current
 from v6.errors import ErrorCategory

@@ -20,9 +20,9 @@ import pytest
 from tests.acceptance.stop_storm import storm
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.worker_state import WorkerStateTable
 from v6.demo.plan import planned_requests, urgent_request
 

@@ -35,8 +35,8 @@ from tests.drills.processes import (
 )
 from tests.drills.producer import READY
 
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 
 RECOVERED = '"event": "worker.recovered"'
 DELAY = (0.2, 10.0)  # seconds after a process was ready

@@ -13,13 +13,13 @@ import polars as pl
 from tests.drills.served import Fetch, Served
 
 from v6.clock import ClockSetting
-from v6.data.delta import TableSpec
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.market_bars import MARKET_BARS
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.data.position_updates import POSITION_UPDATES
 from v6.data.queue_log import requests_of
+from v6.data.table_spec import TableSpec
 
 QUOTES = (OPTION_SNAPSHOTS, FUTURES_SNAPSHOTS)
 RESULTS = (*QUOTES, MARKET_BARS, POSITION_UPDATES)

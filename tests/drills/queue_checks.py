@@ -12,9 +12,9 @@ from tests.drills.plan import Planned
 from tests.drills.served import BAR_FIELDS
 
 from v6.data.contracts import CONTRACTS
-from v6.data.delta import TableSpec
 from v6.data.ib_request import RequestStatus
 from v6.data.market_bars import MARKET_BARS
+from v6.data.table_spec import TableSpec
 
 
 def histories(state: LakeState) -> Iterator[Finding]:

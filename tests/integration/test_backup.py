@@ -15,13 +15,14 @@ from tests.integration.test_lake_repair import FUTURES, ROWS, commits, counts, d
 
 from v6.clock import ManualClock
 from v6.data.backup import MANIFEST, back_up, restore
-from v6.data.delta import Lake, TableWriter
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.outcome import Done
 from v6.data.queue_log import current
+from v6.data.table_writer import TableWriter
 from v6.errors import LakeError, UsageError
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from v6.data.continuous_futures import Adjustment, ContinuousFutures, RollRule, RollWhen
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS, FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
 

@@ -15,7 +15,7 @@ import pytest
 from v6.clock import ManualClock
 from v6.core.stored_contracts import StoredContracts
 from v6.data.contracts import ContractsTable
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.request_types.base import (
     Bar,
     Completeness,

@@ -18,10 +18,12 @@ import pytest
 from tests.integration.test_worker import Bench, Note, NoteParameters, NotesTable, Session, Types, notes
 
 from v6.core.worker_events import LakeWriteHeld, LakeWriteResumed, TableHeld
-from v6.data.delta import Lake, TableSpec, TableWriter
 from v6.data.ib_request import NewRequest, RequestStatus
+from v6.data.lake import Lake
 from v6.data.lake_repair import LakeRepair, examine_lake
 from v6.data.table import Table
+from v6.data.table_spec import TableSpec
+from v6.data.table_writer import TableWriter
 from v6.errors import DiskRefuses, LakeError, TableDamaged
 from v6.request_types.base import Fetched, Job, Part
 

@@ -19,11 +19,11 @@ from v6.clock import Clock
 from v6.core.derivation_processes import derivation_processes
 from v6.core.lake_derivations import LakeDerivations
 from v6.core.unified_queue_worker import UnifiedQueueWorker
-from v6.data.delta import Lake
 from v6.data.derived_statistics import KEY, DerivedStatisticsTable
 from v6.data.futures_snapshots import FuturesSnapshotsTable
 from v6.data.ib_request import RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.vol_surfaces import VolSurfacesTable
@@ -357,7 +357,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from v6.core.worker_events import ResultsAppended
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.events import EventBus
 from v6.request_types import derive_statistics
 from tests.integration.test_derive_statistics import worker

@@ -9,11 +9,12 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.data import flush
-from v6.data.delta import Lake, TableWriter
 from v6.data.flush import mark_of
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.outcome import Done
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import NotDurable, TableDamaged
 

@@ -14,7 +14,7 @@ import pytest
 from deltalake import write_deltalake
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable

@@ -14,14 +14,15 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.core.recovery import Left, outcomes_of_left
-from v6.data.delta import Lake, TableWriter
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import LakeRepair, ShortRequest, examine_lake
 from v6.data.outcome import Done
 from v6.data.table_repair import Repaired
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import LeaseLost
 

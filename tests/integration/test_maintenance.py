@@ -13,12 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from v6.clock import Clock, ClockSetting
-from v6.data.delta import Lake, TableSpec, TableWriter, append, data_files, replace_files, scan_table
+from v6.data.delta import append, data_files, replace_files, scan_table
 from v6.data.ib_request import REQUESTS, NewRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.market_bars import MARKET_BARS
 from v6.data.outcome import Done, FailedBecause
 from v6.data.queue_log import current, load
+from v6.data.table_spec import TableSpec
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
 from v6.errors import ErrorCategory, RequestError, SettingsError, UsageError
 from v6.maintenance.maintainer import Maintainer, Promises

@@ -11,8 +11,8 @@ import pytest
 from tests.integration.test_tables_readers import NOON, bar, frame, future, option
 
 import v6
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.quality_flags import QualityFlagsTable

@@ -14,11 +14,14 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.data import delta, upgrade
-from v6.data.delta import DeltaTable, Lake, TableSpec, TableWriter
+from v6.data.delta import DeltaTable
 from v6.data.describe import specs
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.data.table import Table, tables
+from v6.data.table_spec import UTC_MICROSECONDS, TableSpec
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import AccountMismatch, LakeError, TableIncompatible
 
@@ -30,7 +33,7 @@ SAMPLES: dict[Any, Any] = {
     pl.Int64: 7,
     pl.Int32: 3,
     pl.Boolean: True,
-    delta.UTC_MICROSECONDS: NOON,
+    UTC_MICROSECONDS: NOON,
 }
 
 

@@ -17,11 +17,12 @@ from v6.core.unified_queue_worker import UnifiedQueueWorker
 from v6.core.worker_events import WorkerLeaseLost, WorkerRecovered, WorkerTookOver
 from v6.core.worker_lock import Holder, WorkerLock, holder_of, lock_folder
 from v6.data.contracts import CONTRACTS
-from v6.data.delta import Lake, TableWriter
 from v6.data.ib_request import RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.outcome import Crashed, Done, Outcome
 from v6.data.queue_state import ClaimLimits
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
 from v6.errors import LeaseLost, WorkerBusy
 from v6.events import EventBus

@@ -25,10 +25,12 @@ from v6.core.worker_events import (
     ResultsAppended,
     WorkerRecovered,
 )
-from v6.data.delta import UTC_MICROSECONDS, Column, Lake, TableSpec, TableWriter
 from v6.data.ib_request import IBRequest, NewRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.table import Table
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerStateTable
 from v6.errors import AccountMismatch, ErrorCategory, GatewayError, LakeError, LeaseLost, RequestError, WorkerBusy
 from v6.events import Event, EventBus

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from v6.data import describe
-from v6.data.delta import Lake, TableSpec
+from v6.data.lake import Lake
 from v6.data.table import tables
+from v6.data.table_spec import TableSpec
 from v6.errors import TableIncompatible
 
 DOCS = Path(__file__).parents[2] / "docs" / "lake.md"

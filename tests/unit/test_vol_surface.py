@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.simulated_chains import KnownSurface, chain_rows
 
 import v6
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.vol_surfaces import VolSurfacesTable
 from v6.derivations.chain import Chain
 from v6.derivations.least_squares import least_squares

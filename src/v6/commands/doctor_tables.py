@@ -11,7 +11,7 @@ from v6.commands.command import Call
 from v6.errors import ExitCode, LakeError, WorkerBusy
 
 if TYPE_CHECKING:
-    from v6.data.delta import Lake
+    from v6.data.lake import Lake
     from v6.data.lake_repair import LakeRepair
     from v6.data.table_examination import Examination
 

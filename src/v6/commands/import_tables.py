@@ -86,7 +86,7 @@ def _one(  # noqa: PLR0917 - each is one of the command's options
 
 def _account(app: App, url: str, given: str | None) -> str:
     """Whose rows they are: simulated and real ones never mix. Raises UsageError, AccountMismatch."""
-    from v6.data.delta import Lake
+    from v6.data.lake import Lake
     from v6.data.lake_account import LakeAccount
     from v6.errors import AccountMismatch
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.derived_statistics import DERIVED_STATISTICS
+from v6.data.lake import Lake
 from v6.data.vol_surfaces import VOL_SURFACES
 from v6.derivations.derive import derivable_days, derive
 from v6.errors import DerivationLost

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from v6.data.delta import Lake, TableSpec, scan_table
+from v6.data.delta import scan_table
+from v6.data.lake import Lake
+from v6.data.table_spec import TableSpec
 
 
 def landed_rows(lake: Lake, spec: TableSpec, request_ids: Sequence[str]) -> pl.DataFrame:

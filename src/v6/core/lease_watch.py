@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from v6.core.worker_lock import Holder, holder_of
-from v6.data.delta import DeltaTable, Lake
+from v6.data.delta import DeltaTable
+from v6.data.lake import Lake
 from v6.data.worker_state import WORKER_STATE
 
 LOOKS = 5  # in the length of a lease

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.queue_controls import QUEUE, Pause, QueueControlsTable
 from v6.errors import LakeError
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from v6.core.landed import landed_parts, landed_rows
-from v6.data.delta import Lake, TableSpec, fence, stored_epoch
 from v6.data.ib_request import IBRequest
+from v6.data.lake import Lake
 from v6.data.outcome import Cancelled, Crashed, Done, Outcome, SnoozeUntil
+from v6.data.table_spec import TableSpec
+from v6.data.table_writer import fence, stored_epoch
 
 PUT_BACK = "put back: the worker that ran it died"
 

@@ -20,8 +20,10 @@ from v6.clock import Clock
 from v6.core.retry import message_of
 from v6.core.worker_events import ResultsAppended
 from v6.core.write_holds import Holds
-from v6.data.delta import Lake, TableSpec, TableWriter
+from v6.data.lake import Lake
 from v6.data.table import Table
+from v6.data.table_spec import TableSpec
+from v6.data.table_writer import TableWriter
 from v6.errors import LakeError, LeaseLost, NotDurable, TableDamaged, TableIncompatible
 from v6.events import EventBus
 from v6.request_types.base import Fetched

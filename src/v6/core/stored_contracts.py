@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from v6.data.contracts import ContractsTable
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 
 
 class StoredContracts:

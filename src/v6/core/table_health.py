@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from v6.clock import Clock
 from v6.core.worker_events import TableHeld
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.lake_account import LAKE_ACCOUNT
 from v6.errors import TableDamaged
 from v6.events import EventBus

@@ -19,9 +19,10 @@ from v6.core.retry import message_of
 from v6.core.sent_record import sent_by
 from v6.core.worker_events import TakeOverHeld, WorkerRecovered, WorkerTookOver
 from v6.core.worker_lock import Holder
-from v6.data.delta import Lake, TableSpec
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.table import Table
+from v6.data.table_spec import TableSpec
 from v6.data.worker_state import WORKER_STATE
 from v6.errors import LakeError, LeaseLost, WorkerBusy
 from v6.events import EventBus

@@ -39,9 +39,9 @@ from v6.core.worker_events import (
 from v6.core.worker_lock import WorkerLock, lock_folder
 from v6.core.worker_reporter import WorkerReporter
 from v6.core.write_holds import Holds
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, Turn
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.outcome import Cancelled, Outcome, SnoozeUntil
 from v6.data.queue_state import ClaimLimits

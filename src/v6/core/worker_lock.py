@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.errors import LakeError, SettingsError, WorkerBusy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

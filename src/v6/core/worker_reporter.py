@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from v6.clock import Clock
 from v6.core.retry import message_of
 from v6.core.write_holds import Holds
-from v6.data.delta import Lake, TableWriter
+from v6.data.lake import Lake
+from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
 from v6.errors import LakeError, LeaseLost
 from v6.events import EventBus

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from v6.data.continuous_futures import ContinuousFutures as ContinuousFutures
     from v6.data.continuous_futures import RollRule as RollRule
     from v6.data.continuous_futures import RollWhen as RollWhen
-    from v6.data.delta import Lake as Lake
     from v6.data.derived_statistics import DerivedStatisticsTable as DerivedStatisticsTable
     from v6.data.futures_snapshots import FuturesSnapshotsTable as FuturesSnapshotsTable
     from v6.data.ib_request import IBRequest as IBRequest
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from v6.data.ib_request import RequestStatus as RequestStatus
     from v6.data.ib_request_queue import IBRequestQueue as IBRequestQueue
     from v6.data.ib_request_queue import QueueStats as QueueStats
+    from v6.data.lake import Lake as Lake
     from v6.data.market_bars import MarketBarsTable as MarketBarsTable
     from v6.data.option_snapshots import OptionSnapshotsTable as OptionSnapshotsTable
     from v6.data.position_updates import PositionUpdatesTable as PositionUpdatesTable
@@ -33,7 +33,7 @@ EXPORTS = {
     "FuturesSnapshotsTable": "v6.data.futures_snapshots",
     "IBRequest": "v6.data.ib_request",
     "IBRequestQueue": "v6.data.ib_request_queue",
-    "Lake": "v6.data.delta",
+    "Lake": "v6.data.lake",
     "MarketBarsTable": "v6.data.market_bars",
     "NewRequest": "v6.data.ib_request",
     "OptionSnapshotsTable": "v6.data.option_snapshots",

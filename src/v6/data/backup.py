@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.flush import LOG, flush_file_system, flush_paths
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.table_examination import examine_table
 from v6.data.table_log import CHECKPOINT_NAME, COMMIT_NAME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column
+from v6.data.table_spec import UTC_MICROSECONDS, Column
 
 TIMESTAMP = Column(
     name="timestamp",

@@ -14,8 +14,8 @@ from typing import Self
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
 

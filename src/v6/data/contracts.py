@@ -9,8 +9,8 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
 from v6.data.table import Table, equals, known_by
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
 
 NOT_GIVEN = "the gateway gave none"
 

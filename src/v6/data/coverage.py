@@ -18,8 +18,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
 from v6.data.table import Table, equals
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
 
 SERIES = ("request_type", "symbol", "series")
 KEY = (*SERIES, "timestamp", "interval_end")

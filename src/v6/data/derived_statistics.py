@@ -12,8 +12,8 @@ from typing import ClassVar
 import polars as pl
 
 from v6.data import columns
-from v6.data.delta import Column, TableSpec
 from v6.data.table import Table, equals, known_by
+from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "statistic", "tenor_days", "window_days", "strike", "date")
 BY_EXPIRY = "_by_expiry"  # how the names of statistics end that have one value an expiry

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.errors import RequestError
 
 HISTORY_DAYS = 90  # how long finished requests are kept when nothing else is set

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.ib_request import (
     CANCEL,
     HISTORY_DAYS,
@@ -33,6 +32,7 @@ from v6.data.ib_request import (
     Priority,
     RequestStatus,
 )
+from v6.data.lake import Lake
 from v6.data.outcome import Cancelled, Crashed, Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
 from v6.data.queue_log import current, requests_of
 from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState

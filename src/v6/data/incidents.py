@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import polars as pl
 
 from v6.data import delta
-from v6.data.delta import UTC_MICROSECONDS, Column, DeltaError, DeltaTable, TableSpec
+from v6.data.delta import DeltaError, DeltaTable
 from v6.data.table import Table
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
 from v6.errors import LakeError
 
 APP_ID = "incidents"  # its app transaction makes every change a compare-and-swap

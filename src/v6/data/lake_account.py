@@ -7,8 +7,9 @@ from typing import ClassVar
 import polars as pl
 
 from v6.data import delta
-from v6.data.delta import UTC_MICROSECONDS, Column, DeltaError, DeltaTable, TableSpec
+from v6.data.delta import DeltaError, DeltaTable
 from v6.data.table import Table
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
 from v6.errors import AccountMismatch, LakeError
 
 APP_ID = "lake_account"  # its app transaction makes the first row a compare-and-swap

@@ -15,13 +15,14 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake, TableSpec
 from v6.data.describe import specs
 from v6.data.flush import MARKS, was_flushed
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
+from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
 from v6.data.table_examination import Depth, Examination, examine_table
 from v6.data.table_repair import Acknowledged, Aside, Repaired, TableRepair
+from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
 
 REPORT = "lost_requests.jsonl"

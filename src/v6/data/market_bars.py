@@ -13,8 +13,8 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.delta import Column, TableSpec
 from v6.data.table import Table, during, equals, known_by
+from v6.data.table_spec import Column, TableSpec
 
 KEY = ("con_id", "sec_type", "bar_size", "what_to_show", "regular_hours", "timestamp")
 VALUES = ("open", "high", "low", "close", "volume", "wap", "trade_count", "is_final")

@@ -9,8 +9,8 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import WHY_MISSING, number, price
-from v6.data.delta import Column, TableSpec
 from v6.data.table import Table, during, equals, known_by
+from v6.data.table_spec import Column, TableSpec
 
 MISSING_SHARE = 0.01  # the gateway's model leaves out a few far contracts: a chain with fewer than that is complete
 

@@ -8,8 +8,8 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.delta import Column, TableSpec
 from v6.data.table import Table
+from v6.data.table_spec import Column, TableSpec
 
 KEY = ("request_id", "table_name", "check", "con_id", "timestamp", "row_request_id", "series", "detail")
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import polars as pl
 
 from v6.data import columns
-from v6.data.delta import Column, TableSpec
 from v6.data.quality_flags import QUALITY_FLAGS
 from v6.data.table import Table, known_by
+from v6.data.table_spec import Column, TableSpec
 
 QUALITY_REPORTS = TableSpec(
     name="quality_reports",

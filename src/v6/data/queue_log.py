@@ -18,8 +18,9 @@ import polars as pl
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaTable, Lake, data_files, filesystem, scan_table
+from v6.data.delta import DeltaTable, data_files, filesystem, scan_table
 from v6.data.ib_request import OPEN_STATES, REQUESTS, IBRequest, RequestStatus
+from v6.data.lake import Lake
 from v6.data.queue_state import KEY_MEMORY, KeyTail, QueueState
 from v6.errors import RequestError, TableDamaged
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from v6.clock import Clock
-from v6.data.delta import DeltaError, DeltaTable, Lake, append
+from v6.data.delta import DeltaError, DeltaTable, append
 from v6.data.ib_request import REQUESTS, IBRequest, frame_of
+from v6.data.lake import Lake
 from v6.data.queue_log import Commit, QueueLog, load
 from v6.data.queue_state import KEY_MEMORY, QueueState
 from v6.data.refusal import raise_refusal

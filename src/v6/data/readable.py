@@ -7,7 +7,7 @@ from collections.abc import Callable
 import polars as pl
 import pyarrow as pa
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.table_summary import wrong_file
 from v6.errors import LakeError
 

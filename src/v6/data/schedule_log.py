@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec
 from v6.data.table import Table
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec
 
 SCHEDULE_LOG = TableSpec(
     name="schedule_log",

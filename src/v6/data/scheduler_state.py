@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.data.table import Table
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 
 SCHEDULER_STATE = TableSpec(
     name="scheduler_state",

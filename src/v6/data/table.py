@@ -17,8 +17,10 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data import delta
-from v6.data.delta import DeltaError, DeltaTable, Lake, TableSpec
+from v6.data.delta import DeltaError, DeltaTable
+from v6.data.lake import Lake
 from v6.data.refusal import raise_refusal
+from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
 
 # A trading date and the UTC day of a timestamp differ by a night, a weekend or a holiday, never by more than this.

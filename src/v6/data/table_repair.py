@@ -18,9 +18,12 @@ from urllib.parse import unquote
 import polars as pl
 
 from v6.data.commit_file import REPAIR_END, REPAIR_OPERATION, commit_path
-from v6.data.delta import SEQUENCE_BITS, DeltaError, DeltaTable, Lake, TableSpec, append, drop_missing_files, scan_table
+from v6.data.delta import DeltaError, DeltaTable, append, drop_missing_files, scan_table
 from v6.data.flush import HINT_NAME, LOG, flush_paths
+from v6.data.lake import Lake
 from v6.data.table_examination import Examination, orphans, unreadable, unreadable_rows
+from v6.data.table_spec import TableSpec
+from v6.data.table_writer import SEQUENCE_BITS
 from v6.errors import LakeError, TableDamaged
 
 ASIDE = ".damaged"  # folder of the lake

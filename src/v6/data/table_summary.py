@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.flush import LOG
+from v6.data.lake import Lake
 
 COMMITS_LOOKED_AT = 200  # a checkpoint comes at least every 100 commits
 

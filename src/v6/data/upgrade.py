@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from v6.data import delta
-from v6.data.delta import Lake, TableSpec
 from v6.data.describe import specs
+from v6.data.lake import Lake
+from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, V6Error
 
 

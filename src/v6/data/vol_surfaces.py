@@ -12,8 +12,8 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.delta import Column, TableSpec
 from v6.data.table import Table, equals, known_by
+from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "date", "expiry")
 NOT_FITTED = "it could not be fitted; quality says why"

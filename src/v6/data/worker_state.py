@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 from v6.data.table import Table, known_by
+from v6.data.table_spec import UTC_MICROSECONDS, Column, TableSpec, Upkeep
 
 WORKER_STATE = TableSpec(
     name="worker_state",

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.demo.plan import DAILY, FUTURES, STOCKS

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
+from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
 
 OPTION_VOLUME = "100"  # the generic tick that is asked for with options alone

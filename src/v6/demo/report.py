@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.table_summary import TableSummary, summarise
 from v6.demo.runner import DemoFolder, DemoResult

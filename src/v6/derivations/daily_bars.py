@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import polars as pl
 
 from v6.data.continuous_futures import PRICES, Adjustment, ContinuousFutures, RollRule
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
 

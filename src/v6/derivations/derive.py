@@ -14,8 +14,8 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from v6.data import delta
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
+from v6.data.lake import Lake
 from v6.data.market_bars import MARKET_BARS
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.derivations import implied_ranks

@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.derivations.chain import Chain
 

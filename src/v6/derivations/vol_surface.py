@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.vol_surfaces import VOL_SURFACES, VolSurfacesTable
 from v6.derivations.chain import Chain, ExpiryQuotes
 from v6.derivations.expiry_time import years_to

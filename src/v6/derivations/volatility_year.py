@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from v6.data import delta
-from v6.data.delta import Lake
 from v6.data.derived_statistics import DerivedStatisticsTable
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.derivations.bar_history import YEAR
 from v6.derivations.constant_maturity import at_tenor, money

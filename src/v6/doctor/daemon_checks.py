@@ -9,8 +9,8 @@ from typing import Any
 
 from v6.clock import Clock
 from v6.core.worker_lock import is_held
-from v6.data.delta import Lake
 from v6.data.ib_request_queue import QueueStats
+from v6.data.lake import Lake
 from v6.data.queue_controls import QUEUE, SCHEDULES, QueueControlsTable
 from v6.data.scheduler_state import SchedulerStateTable
 from v6.data.worker_state import WorkerStateTable

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.lake_account import LAKE_ACCOUNT, LakeAccount
 from v6.data.readable import first_damage
 from v6.doctor.finding import Finding, ok, problem, skipped, warning

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.table_summary import TableSummary, summarise, wrong_file
 from v6.doctor.finding import Finding, ok, problem, skipped, warning
 from v6.errors import LakeError

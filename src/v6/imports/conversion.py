@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from v6.data.delta import UTC_MICROSECONDS
+from v6.data.table_spec import UTC_MICROSECONDS
 
 Convert = Callable[[pl.Series], pl.Series]
 DAY_FORMATS = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d-%b-%Y")

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
-from v6.data.delta import Column, TableSpec
+from v6.data.table_spec import Column, TableSpec
 from v6.errors import UsageError
 from v6.imports.conversion import converter
 from v6.imports.names import matched, plain

@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import SEQUENCE_BITS, Lake, TableWriter
+from v6.data.lake import Lake
 from v6.data.table import Table, tables
+from v6.data.table_writer import SEQUENCE_BITS, TableWriter
 from v6.errors import UsageError
 from v6.imports.fitting import IDENTITY, Fitting, Options, guessed_table
 from v6.imports.source import SourceFile, SourceTable

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaTable, Lake, filesystem
+from v6.data.delta import DeltaTable, filesystem
+from v6.data.lake import Lake
 from v6.errors import UsageError
 
 

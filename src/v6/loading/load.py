@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
 from v6.data.worker_state import WorkerStateTable
 from v6.loading.load_progress import LoadProgress

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from v6.data.delta import DataFile, TableSpec
+from v6.data.delta import DataFile
+from v6.data.table_spec import TableSpec
 
 TARGET_BYTES = 64 * 2**20  # files of half this size are left alone
 LIVE_FILES = 16  # so many small files of a partition that is being written are worth a commit

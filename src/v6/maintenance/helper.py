@@ -12,7 +12,7 @@ import signal
 import sys
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.maintenance.maintainer import Maintainer, Promises
 from v6.settings import load_settings
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from v6.clock import Clock
-from v6.data.delta import DeltaError, Lake, TableSpec
+from v6.data.delta import DeltaError
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.table import tables
+from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, UsageError
 from v6.maintenance.report import TableReport
 from v6.maintenance.retention import keep_days

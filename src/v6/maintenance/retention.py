@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from v6.data.delta import DataFile, TableSpec
+from v6.data.delta import DataFile
 from v6.data.ib_request import REQUESTS
+from v6.data.table_spec import TableSpec
 from v6.errors import SettingsError
 from v6.maintenance.compaction import Partition
 

@@ -21,18 +21,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from v6.clock import Clock
-from v6.data.delta import (
-    DataFile,
-    DeltaError,
-    DeltaTable,
-    Lake,
-    TableSpec,
-    data_files,
-    filesystem,
-    replace_files,
-    scan_table,
-    to_arrow,
-)
+from v6.data.delta import DataFile, DeltaError, DeltaTable, data_files, filesystem, replace_files, scan_table, to_arrow
+from v6.data.lake import Lake
+from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
 
 TRIES = 40

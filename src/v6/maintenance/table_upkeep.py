@@ -11,8 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import DataFile, DeltaTable, Lake, TableSpec, checkpoint, data_files
+from v6.data.delta import DataFile, DeltaTable, checkpoint, data_files
 from v6.data.flush import flush_checkpoint
+from v6.data.lake import Lake
+from v6.data.table_spec import TableSpec
 from v6.maintenance import compaction, folding, retention, vacuum
 from v6.maintenance.compaction import Partition
 from v6.maintenance.report import TableReport

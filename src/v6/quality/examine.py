@@ -9,8 +9,8 @@ import polars as pl
 
 from v6.data import delta
 from v6.data.coverage import COVERAGE, CoverageTable
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
+from v6.data.lake import Lake
 from v6.data.market_bars import MARKET_BARS
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.quality.bar_checks import BAR_CHECKS

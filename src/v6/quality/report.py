@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.quality_flags import QUALITY_FLAGS
 from v6.data.quality_reports import QUALITY_REPORTS
 from v6.quality.check import Action

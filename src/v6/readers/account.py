@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.position_updates import PositionUpdatesTable
 from v6.readers.where import lake_of
 

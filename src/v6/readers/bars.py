@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
 from v6.readers.quality import without_quarantined

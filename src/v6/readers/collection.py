@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from v6.data.coverage import CoverageTable
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.data.queue_log import current
 from v6.readers.where import lake_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.derived_statistics import DerivedStatisticsTable
+from v6.data.lake import Lake
 from v6.readers.where import lake_of
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from v6.data.continuous_futures import ContinuousFutures, Roll, RollRule
-from v6.data.delta import Lake
 from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.readers.where import lake_of
 
 RULE = "volume/ratio"

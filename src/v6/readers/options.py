@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from v6.data.contracts import ContractsTable
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.table import equals
 from v6.readers.quality import without_quarantined

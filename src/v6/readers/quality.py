@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.quality_reports import QualityReportsTable
 from v6.data.table import Table, equals
 from v6.quality.check import Action

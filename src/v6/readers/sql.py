@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from v6.data.delta import DeltaError, Lake, query
+from v6.data.delta import DeltaError, query
+from v6.data.lake import Lake
 from v6.errors import UsageError
 from v6.readers.where import lake_of
 
@@ -26,8 +27,9 @@ def sql(text: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     place = lake_of(lake)
     names = place.table_names()
     named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
+    tables = {name: place.opened_whole(name) for name in named}
     try:
-        return query(place, named, text).lazy()
+        return query(tables, text).lazy()
     except DeltaError as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"this SQL cannot be run: {reason}; the tables are {', '.join(names) or 'none'}") from error

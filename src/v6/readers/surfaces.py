@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.data.vol_surfaces import VolSurfacesTable
 from v6.derivations.vol_surface import VolSurface
 from v6.readers.where import lake_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.errors import LakeError
 from v6.settings import load_settings
 

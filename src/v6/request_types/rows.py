@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from v6.data.delta import TableSpec
+from v6.data.table_spec import TableSpec
 from v6.request_types.base import MarketDataType, Quote
 
 STAMPED_BY_WORKER = ("request_id", "known_at")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS
+from v6.data.lake import Lake
 from v6.scheduler.schedule import Schedule
 from v6.scheduler.triggers import WhileOpen
 

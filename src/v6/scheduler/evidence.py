@@ -13,8 +13,8 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.coverage import COVERAGE, CoverageState, CoverageTable
-from v6.data.delta import Lake
 from v6.data.ib_request import OPEN_STATES, REQUESTS
+from v6.data.lake import Lake
 from v6.data.queue_controls import QUEUE_CONTROLS, QueueControlsTable
 from v6.data.queue_log import current
 from v6.data.readable import UNREADABLE, damage_of

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from v6.clock import Clock
-from v6.data.delta import Lake
+from v6.data.lake import Lake
 from v6.scheduler.diagnosis import Diagnosis, diagnose
 from v6.scheduler.evidence import Sightings, began, gather, sightings
 from v6.scheduler.expectations import Expectation

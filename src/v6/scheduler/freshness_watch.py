@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.incidents import Incident, IncidentState
+from v6.data.lake import Lake
 from v6.data.readable import UNREADABLE, first_line
 from v6.events import EventBus
 from v6.scheduler.alerts import Alerts, Message

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from v6.clock import Clock
-from v6.data.delta import Lake
 from v6.data.incidents import INCIDENTS, Incident, IncidentsTable, IncidentState
+from v6.data.lake import Lake
 from v6.data.readable import UNREADABLE, damage_of
 from v6.errors import LakeError
 

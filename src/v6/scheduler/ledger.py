@@ -12,8 +12,8 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.coverage import HOLES, CoverageRow, CoverageState, CoverageTable, row_of
-from v6.data.delta import Lake
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.queue_log import current, requests_of
 from v6.scheduler.decisions import Decision

@@ -11,8 +11,8 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable
-from v6.data.delta import Lake
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.readable import UNREADABLE, first_line
 from v6.events import EventBus
 from v6.scheduler.backfill import ask, plan_backfill

@@ -17,8 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from v6.clock import Clock
 from v6.data.coverage import CoverageRow, CoverageState
-from v6.data.delta import Lake
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.lake import Lake
 from v6.data.queue_controls import Pause, QueueControlsTable
 from v6.data.readable import UNREADABLE, first_damage, first_line
 from v6.data.schedule_log import ScheduleLogTable
