@@ -7,8 +7,6 @@ on one thread of its own, which owns the one writer object.
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +20,8 @@ from typing import Any, TypeVar
 import polars as pl
 
 from v6.clock import Clock
+from v6.data.births import Births, slot_id
 from v6.data.ib_request import (
-    CANCEL,
     HISTORY_DAYS,
     OPEN_STATES,
     REQUESTS,
@@ -33,16 +31,15 @@ from v6.data.ib_request import (
     RequestStatus,
 )
 from v6.data.lake import Lake
-from v6.data.outcome import Cancelled, Crashed, Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
+from v6.data.outcome import Outcome
 from v6.data.queue_log import current, requests_of
 from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState
 from v6.data.queue_writer import QueueWriter
-from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
+from v6.data.transitions import as_json, cancelled, claimed, duplicate, expired, is_claim_of, replayed, settled
+from v6.errors import RequestConflict, UnknownRequest
 
 __all__ = ["IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats", "RequestStatus", "Turn"]
 
-KEY_NAMESPACE = uuid.UUID("6b1f3f0e-5d57-5c39-9b1e-9d8f6f1f6a51")
-SLOT_NAMESPACE = uuid.UUID("0f4f2d1b-9a0f-5a6e-8f6f-0f2f9a7c3d42")
 WAIT_POLL_SECONDS = 0.1
 
 InsertCheck = Callable[[NewRequest], NewRequest]
@@ -142,73 +139,22 @@ class IBRequestQueue:
     def _insert_many(self, requests: list[NewRequest]) -> list[str]:
         check = self._check or _installed_check()
         checked = [check(new.checked()) for new in requests]
-        now = self._clock.now()
         if any(new.idempotency_key is not None for new in checked):
             self._writer.refresh()
-        born: dict[str, IBRequest] = {}
-        ids = [self._born_id(new, now, born) for new in checked]
-        if born:
-            self._writer.birth(list(born.values()))
+        births = Births(
+            self._writer.state,
+            self._clock.now(),
+            source=self._source,
+            key_lifetime=self._key_lifetime,
+            history_days=self.history_days,
+            look_up=self._get,
+        )
+        ids = [births.add(new) for new in checked]
+        if births.born:
+            self._writer.birth(list(births.born.values()))
         elif ids:
             self._writer.flush()  # the requests that hold the keys may be another process's, in its very last commit
         return ids
-
-    def _born_id(self, new: NewRequest, now: datetime, born: dict[str, IBRequest]) -> str:
-        request_id, is_new = self._identity(new, now, born)
-        if is_new and request_id not in born:
-            born[request_id] = self._first_row(request_id, new, now)
-        return request_id
-
-    def _first_row(self, request_id: str, new: NewRequest, now: datetime) -> IBRequest:
-        return IBRequest(
-            request_id=request_id,
-            revision=0,
-            request_type=new.request_type,
-            symbol=new.symbol,
-            priority=int(new.priority or Priority.NORMAL),
-            status=RequestStatus.PENDING,
-            parameters_json=new.parameters_json(),
-            result_table=new.result_table or "",
-            created_at=now,
-            updated_at=now,
-            date=now.date(),
-            not_before=new.not_before,
-            deadline=new.deadline,
-            source=self._source,
-            idempotency_key=new.idempotency_key,
-        )
-
-    def _identity(self, new: NewRequest, now: datetime, born: Collection[str]) -> tuple[str, bool]:
-        """The id of a request and whether it is to be born."""
-        key = new.idempotency_key
-        if key is None:
-            return str(uuid.uuid4()), True
-        state = self._writer.state
-        if new.slot is not None:
-            if self.history_days is not None and new.slot < now - timedelta(days=self.history_days):
-                raise RequestError(
-                    f"slot {new.slot} is older than the queue's {self.history_days} days: it cannot be kept"
-                )
-            return slot_id(key), not state.knows(slot_id(key))
-        tail = state.tail(key, now)
-        if tail is None:
-            first = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{now.date().isoformat()}"))
-            return first, first in born or not state.knows(first)
-        if tail.holds(now, self._key_lifetime):
-            return tail.request_id, False
-        return self._next_generation(key, tail.request_id, now)
-
-    def _next_generation(self, key: str, predecessor: str, now: datetime) -> tuple[str, bool]:
-        candidate = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{predecessor}"))
-        while self._writer.state.knows(candidate):
-            existing = self._get(candidate)
-            settled_ago = now - existing.updated_at
-            if existing.status.is_open or (
-                existing.status is RequestStatus.SUCCESS and settled_ago < self._key_lifetime
-            ):
-                return candidate, False
-            candidate = str(uuid.uuid5(KEY_NAMESPACE, f"{key}\n{candidate}"))
-        return candidate, True
 
     async def slot_ids(self, keys: Collection[str]) -> dict[str, str]:
         """The request ids of those slots that have a request, by idempotency key."""
@@ -279,11 +225,11 @@ class IBRequestQueue:
         def decide(state: QueueState) -> Sequence[IBRequest]:
             nonlocal turn
             now = self._clock.now()
-            settled, refused = self._settlements(state, outcomes, now, self.worker_id)
-            ended = self._expiries(state, now)
-            claimed, duplicates = self._claims(state, limits, now)
-            turn = Turn(settled=frozenset(r.request_id for r in settled), refused=refused, claimed=claimed)
-            return [*settled, *ended, *claimed, *duplicates]
+            ended, refused = self._settlements(state, outcomes, now, self.worker_id)
+            late = [expired(request, now, self.worker_id) for request in state.expired(now)]
+            taken, duplicates = self._claims(state, limits, now)
+            turn = Turn(settled=frozenset(r.request_id for r in ended), refused=refused, claimed=taken)
+            return [*ended, *late, *taken, *duplicates]
 
         self._writer.transact(decide)
         return turn
@@ -291,39 +237,24 @@ class IBRequestQueue:
     def _settlements(
         self, state: QueueState, outcomes: Mapping[str, Outcome], now: datetime, worker_id: str
     ) -> tuple[list[IBRequest], dict[str, IBRequest | None]]:
-        settled, refused = [], {}
+        ended, refused = [], {}
         for request_id, outcome in outcomes.items():
             request = state.open.get(request_id)
-            if request is None or not _is_claim_of(request, worker_id):
+            if request is None or not is_claim_of(request, worker_id):
                 refused[request_id] = request
             else:
-                settled.append(_settled(request, outcome, now))
-        return settled, refused
-
-    def _expiries(self, state: QueueState, now: datetime) -> list[IBRequest]:
-        return [
-            request.next(
-                RequestStatus.FAILED,
-                now=now,
-                error_message=f"expired: it had not begun by its deadline {request.deadline}",
-                error_category=str(ErrorCategory.TIMEOUT),
-                worker_id=self.worker_id or None,
-            )
-            for request in state.expired(now)
-        ]
+                ended.append(settled(request, outcome, now))
+        return ended, refused
 
     def _claims(self, state: QueueState, limits: ClaimLimits, now: datetime) -> tuple[list[IBRequest], list[IBRequest]]:
-        claimed, duplicates = [], []
+        taken, duplicates = [], []
         for request in state.due(limits, now):
             rivals = state.duplicates_of(request)
             if rivals:
-                text = f"a duplicate: {rivals[0].request_id} holds the key {request.idempotency_key}"
-                duplicates.append(request.next(RequestStatus.CANCELLED, now=now, error_message=text))
+                duplicates.append(duplicate(request, now, rivals[0]))
             else:
-                claimed.append(
-                    request.next(RequestStatus.PROCESSING, now=now, worker_id=self.worker_id or None, not_before=None)
-                )
-        return claimed, duplicates
+                taken.append(claimed(request, now, self.worker_id))
+        return taken, duplicates
 
     async def record_plan(self, request_id: str, parts: Sequence[Mapping[str, Any]]) -> None:
         """Write down the numbered parts of a claimed request before the first lands; a restart uses that list.
@@ -336,9 +267,9 @@ class IBRequestQueue:
     def _record_plan(self, request_id: str, parts: Sequence[Mapping[str, Any]]) -> None:
         def decide(state: QueueState) -> Sequence[IBRequest]:
             request = state.open.get(request_id)
-            if request is None or not _is_claim_of(request, self.worker_id):
+            if request is None or not is_claim_of(request, self.worker_id):
                 raise RequestConflict(f"request {request_id} is no longer claimed by worker {self.worker_id}")
-            text = _json({**request.result_data, "parts": list(parts)})
+            text = as_json({**request.result_data, "parts": list(parts)})
             return [request.next(RequestStatus.PROCESSING, now=self._clock.now(), result_data_json=text)]
 
         self._writer.transact(decide)
@@ -349,7 +280,7 @@ class IBRequestQueue:
 
     def _unfinished(self, worker_id: str) -> list[IBRequest]:
         self._writer.refresh()
-        return [r for r in self._writer.state.open.values() if _is_claim_of(r, worker_id)]
+        return [r for r in self._writer.state.open.values() if is_claim_of(r, worker_id)]
 
     # Places: who may speak for a worker's claims
 
@@ -412,9 +343,9 @@ class IBRequestQueue:
             nonlocal turn
             if self._writer.place_of(worker_id) != epoch:
                 raise _PlaceTaken
-            settled, refused = self._settlements(state, outcomes, self._clock.now(), worker_id)
-            turn = Turn(settled=frozenset(r.request_id for r in settled), refused=refused)
-            return settled
+            ended, refused = self._settlements(state, outcomes, self._clock.now(), worker_id)
+            turn = Turn(settled=frozenset(r.request_id for r in ended), refused=refused)
+            return ended
 
         try:
             self._writer.transact(decide)
@@ -452,7 +383,7 @@ class IBRequestQueue:
             UnknownRequest: there is none of that id.
             RequestConflict: it has ended, or another of its key came first.
         """
-        return (await self._run(self._change, [request_id], partial(_cancelled, reason=reason), OPEN_STATES))[0]
+        return (await self._run(self._change, [request_id], partial(cancelled, reason=reason), OPEN_STATES))[0]
 
     async def retry(self, request_id: str) -> IBRequest:
         """Put a failed request back as new. Raises UnknownRequest, or RequestConflict when it is not FAILED."""
@@ -460,7 +391,7 @@ class IBRequestQueue:
 
     async def retry_many(self, request_ids: Collection[str]) -> list[IBRequest]:
         """Put failed requests back as new, all in one commit or none. Raises as ``retry`` does."""
-        return await self._run(self._change, request_ids, _replayed, frozenset({RequestStatus.FAILED}))
+        return await self._run(self._change, request_ids, replayed, frozenset({RequestStatus.FAILED}))
 
     def _change(
         self,
@@ -496,7 +427,7 @@ class IBRequestQueue:
     def _cancels_asked(self) -> dict[str, str]:
         state = self._writer.state
         asked = [state.open[request_id] for request_id in state.cancelling]
-        return {r.request_id: r.cancel_reason or "" for r in asked if _is_claim_of(r, self.worker_id)}
+        return {r.request_id: r.cancel_reason or "" for r in asked if is_claim_of(r, self.worker_id)}
 
     def _check_key_is_free(self, state: QueueState, request: IBRequest) -> None:
         tail = state.tail(request.idempotency_key, self._clock.now())
@@ -578,71 +509,6 @@ class IBRequestQueue:
 
     async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
-
-
-def slot_id(key: str) -> str:
-    """The id of a slot's request: of the key alone."""
-    return str(uuid.uuid5(SLOT_NAMESPACE, key))
-
-
-def _settled(request: IBRequest, outcome: Outcome, now: datetime) -> IBRequest:
-    """The row that an outcome makes of a claimed request; one that is wanted cancelled does not run again."""
-    reason = request.cancel_reason
-    if reason is not None:
-        request = replace(request, result_data_json=_json(request.without_cancel()))
-        if isinstance(outcome, RetryAt | SnoozeUntil | Crashed):
-            outcome = Cancelled(reason=reason)
-    match outcome:
-        case Done(result=result):
-            return request.next(
-                RequestStatus.SUCCESS, now=now, attempt=request.attempt + 1,
-                result_data_json=_json({**request.result_data, **result}),
-                error_message=None, error_code=None, error_category=None,
-            )  # fmt: skip
-        case RetryAt(at=at, message=message, category=category, code=code):
-            return request.next(
-                RequestStatus.PENDING, now=now, attempt=request.attempt + 1, not_before=at,
-                error_message=message, error_code=code, error_category=str(category),
-            )  # fmt: skip
-        case SnoozeUntil(at=at, reason=reason):
-            return request.next(RequestStatus.PENDING, now=now, not_before=at, error_message=reason)
-        case FailedBecause(message=message, category=category, code=code):
-            return request.next(
-                RequestStatus.FAILED, now=now, attempt=request.attempt + 1,
-                error_message=message, error_code=code, error_category=str(category),
-            )  # fmt: skip
-        case Cancelled(reason=reason):
-            return request.next(RequestStatus.CANCELLED, now=now, error_message=reason)
-        case Crashed(at=at, reason=reason):
-            return request.next(
-                RequestStatus.FAILED if at is None else RequestStatus.PENDING, now=now, crashes=request.crashes + 1,
-                not_before=at, error_message=reason, error_code=None,
-                error_category=str(ErrorCategory.INTERNAL) if at is None else None,
-            )  # fmt: skip
-
-
-def _is_claim_of(request: IBRequest, worker_id: str) -> bool:
-    return request.status is RequestStatus.PROCESSING and (request.worker_id or "") == worker_id
-
-
-def _json(value: Mapping[str, Any]) -> str | None:
-    return json.dumps(value, separators=(",", ":"), default=str) if value else None
-
-
-def _cancelled(request: IBRequest, now: datetime, *, reason: str) -> IBRequest:
-    if request.cancel_reason is not None:
-        return request
-    if request.status is RequestStatus.PROCESSING:
-        asked = _json({**request.result_data, CANCEL: reason})
-        return request.next(RequestStatus.PROCESSING, now=now, result_data_json=asked)
-    return request.next(RequestStatus.CANCELLED, now=now, error_message=reason)
-
-
-def _replayed(request: IBRequest, now: datetime) -> IBRequest:
-    return request.next(
-        RequestStatus.PENDING, now=now, attempt=0, crashes=0, not_before=None, deadline=None, worker_id=None,
-        error_message=None, error_code=None, error_category=None,
-    )  # fmt: skip
 
 
 def _installed_check() -> InsertCheck:
