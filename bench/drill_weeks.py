@@ -40,6 +40,7 @@ from v6.scheduler.config_file import ConfigFile
 from v6.scheduler.schedule import Schedule
 from v6.scheduler.schedule_file import DEFAULTS, load_schedules
 from v6.scheduler.trading_calendar import load_calendar
+from v6.scheduler.triggers import WhileOpen
 
 STUCK_SECONDS = 120.0
 NEW_YORK = ZoneInfo("America/New_York")
@@ -245,7 +246,8 @@ class Drill:
 
     def _outside(self, requests: pl.DataFrame) -> list[str]:
         """Slots of snapshots at which the market did not trade, by the calendar alone."""
-        calendars = {s.id: load_calendar(s.calendar_name) for s in self.schedules if not s.is_history}
+        live = [s for s in self.schedules if isinstance(s.trigger, WhileOpen) and not s.is_history]
+        calendars = {s.id: load_calendar(s.calendar_name) for s in live}
         found = []
         for key in requests["idempotency_key"].to_list():
             _, schedule_id, *_, instant = key.split("/")
