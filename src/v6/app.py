@@ -18,8 +18,10 @@ if TYPE_CHECKING:  # each part is imported when it is asked for: a command loads
     from v6.core.unified_queue_worker import UnifiedQueueWorker
     from v6.data.ib_request_queue import IBRequestQueue, NewRequest
     from v6.data.lake import Lake
+    from v6.data.recent_claims import Rate
     from v6.maintenance.maintainer import Maintainer
     from v6.request_types.catalogue import Catalogue
+    from v6.request_types.policy import Policies
     from v6.scheduler.capacity import Capacity
     from v6.scheduler.expectations import Expectation
     from v6.scheduler.freshness_watch import FreshnessWatch
@@ -52,6 +54,29 @@ class App:
 
         return Catalogue.load()
 
+    @cached_property
+    def policies(self) -> Policies:
+        """The numbers of the request types. Raises SettingsError when the settings name a type that is not there."""
+        from v6.request_types.policy import Policies
+
+        policies = Policies(self.settings.request_types)
+        policies.check(self.catalogue.names())
+        return policies
+
+    @cached_property
+    def rates(self) -> dict[str, Rate]:
+        """How many requests of each limited type may begin in a period. Raises SettingsError as ``policies`` does."""
+        from datetime import timedelta
+
+        from v6.data.recent_claims import Rate
+
+        limiters = {kind.name: self.policies.of(kind).limiter for kind in self.catalogue.types()}
+        return {
+            name: Rate(claims=limiter.requests, period=timedelta(seconds=limiter.seconds))
+            for name, limiter in limiters.items()
+            if limiter is not None
+        }
+
     def queue(self, *, source: str, worker_id: str = "") -> IBRequestQueue:
         """A queue object of its own, to be closed by whoever asked for it. ``source`` says who inserts."""
         from v6.data.ib_request_queue import IBRequestQueue
@@ -64,6 +89,7 @@ class App:
             key_lifetime_seconds=self.settings.key_lifetime_seconds,
             history_days=self._history_days(),
             check=self._check,
+            rates=self.rates if worker_id else None,  # who claims keeps to them
         )
 
     def _history_days(self) -> int | None:
@@ -149,6 +175,7 @@ class App:
             crash_limit=settings.crash_limit,
             aging_seconds=settings.aging_seconds,
             sent=sent,
+            policies=self.policies,
         )
 
     def upkeep(self, queue: IBRequestQueue) -> Callable[[], Coroutine[Any, Any, None]] | None:

@@ -2,7 +2,8 @@
 
 A flag beats an environment variable (``V6_`` and the name in capitals), which beats ``v6.toml`` in the current folder
 (or the file that ``V6_CONFIG`` names), which beats the default. Unknown names are refused, so that a misspelt setting
-never passes in silence. docs/settings.md lists every setting and a test compares.
+never passes in silence. docs/settings.md lists every setting and a test compares. The numbers of request types have
+names of three parts, ``request_types.market_bars.limit``, and no flags.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from v6.clock import ClockSetting
 from v6.errors import SettingsError
+from v6.type_settings import Checked, TypeSettings
 
 PREFIX = "V6_"
 CONFIG_VARIABLE = "V6_CONFIG"
 CONFIG_FILE = "v6.toml"
 SECTIONS = frozenset({"schedules", "freshness", "alerts"})  # tables of the file that the scheduler reads itself
+TYPES = "request_types"
+SEPARATOR = "__"  # between the parts of a name in the environment: V6_REQUEST_TYPES__MARKET_BARS__LIMIT
 
 FLAG = "flag"
 ENVIRONMENT = "environment"
@@ -44,10 +49,8 @@ def _lake_text(text: str) -> str:
     return text
 
 
-class Settings(BaseModel):
+class Settings(Checked):
     """Every setting with its default. Seconds are clock seconds but for those of poll, grace, lease and tick."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lake: Annotated[str, AfterValidator(_lake_text)] = Field(
         default="data/lake", description="folder or URL of the lake: one folder a table"
@@ -148,6 +151,7 @@ class Settings(BaseModel):
         default="info", description="the least level that is logged"
     )
     log_format: Literal["console", "json"] = Field(default="console", description="how log lines are written to stderr")
+    request_types: Mapping[str, TypeSettings] = Field(default_factory=dict, description="numbers of request types")
 
     @model_validator(mode="after")
     def _places_fit(self) -> Self:
@@ -158,9 +162,15 @@ class Settings(BaseModel):
         return self
 
 
+def plain_settings() -> dict[str, FieldInfo]:
+    """Every setting that has one value, and therefore a flag; the numbers of request types are not among them."""
+    return {name: info for name, info in Settings.model_fields.items() if name != TYPES}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettingsInForce:
-    """The settings and, by name, where each came from: flag, environment, the path of the file, or default."""
+    """The settings and, by name, where each came from: flag, environment, the path of the file, or default. Of request
+    types only those numbers have an entry that somebody set."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -175,7 +185,7 @@ class _Layer:
         """The setting's name as the user of this layer wrote it."""
         if self.source == FLAG:
             return f"--{name.replace('_', '-')}"
-        return f"{PREFIX}{name.upper()}" if self.source == ENVIRONMENT else f"{name} in {self.source}"
+        return _variable(name) if self.source == ENVIRONMENT else f"{name} in {self.source}"
 
 
 def load_settings(
@@ -194,26 +204,37 @@ def load_settings(
     )
     origin = {name: layer for layer in reversed(layers) for name in layer.values}
     try:
-        settings = Settings(**{name: layer.values[name] for name, layer in origin.items()})
+        settings = Settings(**_nested({name: layer.values[name] for name, layer in origin.items()}))
     except ValidationError as error:
         raise SettingsError(_complaint(error, origin)) from error
-    default = _Layer(source=DEFAULT)
     return SettingsInForce(
-        settings=settings, sources={name: origin.get(name, default).source for name in Settings.model_fields}
+        settings=settings,
+        sources={**dict.fromkeys(plain_settings(), DEFAULT), **{name: layer.source for name, layer in origin.items()}},
     )
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, for a child process that shall have the same."""
-    return {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.model_dump().items() if value != ""}
+    values = {name: value for name, value in settings.model_dump(exclude={TYPES}).items() if value != ""}
+    for kind, numbers in settings.request_types.items():
+        values |= {f"{TYPES}.{kind}.{name}": number for name, number in numbers.model_dump(exclude_none=True).items()}
+    return {_variable(name): str(value) for name, value in values.items()}
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.replace('.', SEPARATOR).upper()}"
 
 
 def _environment_layer(variables: Mapping[str, str]) -> _Layer:
     given = {name: text for name, text in variables.items() if name.startswith(PREFIX) and name != CONFIG_VARIABLE}
-    known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-    for name in given:
-        if name not in known:
-            raise SettingsError(f"the environment variable {name} is no setting of v6{_guess(name, known)}")
+    known = {_variable(name): name for name in plain_settings()}
+    for variable in given:
+        parts = variable.split(SEPARATOR)
+        if parts[0] == _variable(TYPES) and len(parts) == 3:
+            of_type = {_variable(f"{TYPES}.{parts[1]}.{name}"): name for name in TypeSettings.model_fields}
+            known |= {key: f"{TYPES}.{parts[1].lower()}.{name}" for key, name in of_type.items()}
+        if variable not in known:
+            raise SettingsError(f"the environment variable {variable} is no setting of v6{_guess(variable, known)}")
     return _Layer(source=ENVIRONMENT, values={known[name]: text for name, text in given.items() if text != ""})
 
 
@@ -232,7 +253,32 @@ def _file_layer(named: str | None) -> _Layer:
     for name in values:
         if name not in Settings.model_fields and name not in SECTIONS:
             raise SettingsError(f"{name} in {path} is no setting of v6{_guess(name, Settings.model_fields)}")
-    return _Layer(source=str(path), values={name: v for name, v in values.items() if name not in SECTIONS})
+    plain = {name: value for name, value in values.items() if name not in SECTIONS | {TYPES}}
+    return _Layer(source=str(path), values={**plain, **_numbers_of_types(values.get(TYPES, {}), path)})
+
+
+def _numbers_of_types(tables: Any, path: Path) -> dict[str, Any]:
+    """The file's numbers of request types, by their names of three parts."""
+    numbers: dict[str, Any] = {}
+    for kind, table in tables.items() if isinstance(tables, dict) else [("NAME", None)]:
+        if not isinstance(table, dict):
+            raise SettingsError(f"{TYPES}.{kind} in {path} must be a table: write [{TYPES}.{kind}] above its numbers")
+        for name in table:
+            if name not in TypeSettings.model_fields:
+                known = ", ".join(TypeSettings.model_fields)
+                raise SettingsError(f"{TYPES}.{kind}.{name} in {path} is no setting of v6: a request type has {known}")
+        numbers |= {f"{TYPES}.{kind}.{name}": value for name, value in table.items()}
+    return numbers
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with those of names in three parts put below ``request_types``, by type."""
+    plain = {name: value for name, value in values.items() if "." not in name}
+    types: dict[str, dict[str, Any]] = {}
+    for name in values.keys() - plain.keys():
+        kind, number = name.removeprefix(f"{TYPES}.").rsplit(".", 1)
+        types.setdefault(kind, {})[number] = values[name]
+    return {**plain, TYPES: types}
 
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path | None:
@@ -254,6 +300,6 @@ def _complaint(error: ValidationError, origin: Mapping[str, _Layer]) -> str:
     reason = f"{reason[:1].lower()}{reason[1:]}"
     if not first["loc"]:
         return f"the settings do not fit together: {reason}"
-    name = str(first["loc"][0])
+    name = ".".join(str(part) for part in first["loc"])
     layer = origin.get(name, _Layer(source=DEFAULT))
     return f"{layer.spelling(name)} is wrong ({first['input']!r}): {reason}"

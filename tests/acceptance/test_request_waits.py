@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.acceptance.test_worker_processes import SECONDS, Place, ended, start, start_worker, until
 from tests.acceptance.test_worker_processes import place as place  # noqa: PLC0414 - a fixture
 
@@ -52,4 +54,30 @@ async def test_a_chain_at_work_waits_for_lines_and_says_how_much_longer(place: P
         assert 10_000 < its_time["expected_seconds"] <= 10_800
         worker.terminate()
         worker.communicate(timeout=SECONDS)
+    await queue.close()
+
+
+@pytest.fixture
+def two_snapshots_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("v6.toml").write_text("[request_types.futures_snapshot]\nlimit = 2\nlimit_seconds = 3600\n", encoding="utf-8")
+
+
+@pytest.mark.usefixtures("two_snapshots_an_hour")
+async def test_a_limit_of_the_settings_keeps_back_its_type_alone_and_says_when_the_next_may_begin(place: Place) -> None:
+    queue = place.queue()
+    first, second, third = [
+        await queue.insert(request_type="futures_snapshot", symbol=symbol) for symbol in ("ES", "NQ", "RTY")
+    ]
+    positions = await queue.insert(request_type="position_update", symbol="", priority=3)
+    with ended(start_worker(place)) as worker:
+        for each in (first, second, positions):
+            assert (await queue.wait(each, timeout_seconds=SECONDS)).status == "SUCCESS"
+        (wait,) = shown(place, "requests", "show", third)["waits"]
+        assert wait["reason"] == "the limit of 2 futures_snapshot in 3600 s"
+        assert 0 < wait["expected_seconds"] <= 3600
+        await until(lambda: "the limit of 2 futures_snapshot in 3600 s" in text(place, "status"), worker)
+        worker.terminate()
+        worker.communicate(timeout=SECONDS)
+    assert (await queue.get(third)).attempt == 0
     await queue.close()

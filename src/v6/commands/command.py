@@ -19,7 +19,7 @@ import typer
 
 from v6.commands.output import Output, forget_reader
 from v6.errors import ExitCode, V6Error
-from v6.settings import Settings, SettingsInForce, load_settings
+from v6.settings import Settings, SettingsInForce, load_settings, plain_settings
 from v6.signals import release_signals
 
 JSON = "as_json"
@@ -95,14 +95,14 @@ def global_parameters() -> list[inspect.Parameter]:
         _option(
             name, str | None, f"--{name.replace('_', '-')}", info.description or "", metavar=_metavar(info.annotation)
         )
-        for name, info in Settings.model_fields.items()
+        for name, info in plain_settings().items()
     ]
     return [*settings, _option(JSON, bool, "--json", "write JSON for programs", default=False)]
 
 
 def take_globals(values: dict[str, Any]) -> dict[str, Any]:
     """Take the global options that were given out of ``values``."""
-    taken = {name: values.pop(name) for name in (*Settings.model_fields, JSON) if name in values}
+    taken = {name: values.pop(name) for name in (*plain_settings(), JSON) if name in values}
     return {name: value for name, value in taken.items() if value not in (None, False)}
 
 

@@ -10,8 +10,11 @@ from v6.commands.verdict import WORKING
 from v6.commands.worker_words import last_words
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from v6.data.ib_request_queue import IBRequest
 
+FREE_PLACE = "a free place of the worker"
 COLUMNS = ("reason", "steps", "waited_seconds", "expected_seconds")
 Wait = Mapping[str, Any]  # the columns; expected_seconds is None where it cannot be told
 
@@ -28,7 +31,23 @@ def waits_of(app: App, request: IBRequest) -> list[Wait]:
     if request.not_before is not None and request.not_before > now:
         left = round((request.not_before - now).total_seconds(), 1)
         return [_wait(f"its time: {request.error_message or 'it was asked for later'}", waited, left)]
-    return [_wait(reason, waited) for reason in _why_pending(words)]
+    limits = {rate.reason(name): name for name, rate in app.rates.items()}
+    reasons = [each for each in _why_pending(words) if limits.get(each, request.request_type) == request.request_type]
+    until_next = _until_the_next(app, request.request_type, now)
+    return [_wait(each, waited, until_next if each in limits else None) for each in reasons or [FREE_PLACE]]
+
+
+def _until_the_next(app: App, request_type: str, now: datetime) -> float | None:
+    """Clock seconds until a limited type may begin another; None where it may now."""
+    if request_type not in app.rates:
+        return None
+    from v6.data.ib_request import REQUESTS
+    from v6.data.recent_claims import RecentClaims
+
+    claims = RecentClaims(app.rates)
+    claims.load(app.lake.scan(REQUESTS), now)
+    at = claims.next_at(request_type, now)
+    return None if at is None else round((at - now).total_seconds(), 1)
 
 
 def longest_waits(words: Sequence[Mapping[str, Any]]) -> list[Wait]:
@@ -56,7 +75,7 @@ def _within(usage: Mapping[str, Any], request_id: str) -> list[Wait]:
 def _why_pending(words: Sequence[Mapping[str, Any]]) -> list[str]:
     at_work = [word for word in words if word["state"] in WORKING]
     if at_work:
-        return sorted({reason for word in at_work for reason in word["waiting"]}) or ["a free place of the worker"]
+        return sorted({reason for word in at_work for reason in word["waiting"]}) or [FREE_PLACE]
     said = [f"worker {word['worker_id']} is {word['state']}: {word['reason'] or 'no reason'}" for word in words]
     return said or ["no worker has worked on this lake: start `v6 worker`"]
 

@@ -18,7 +18,8 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
 from v6.errors import LeaseLost, RequestError, TableDamaged
-from v6.request_types.base import Backoff, Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
+from v6.request_types.base import Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
+from v6.request_types.policy import Policies
 
 Result = TypeVar("Result")
 
@@ -95,6 +96,7 @@ class Executor:
         clock: Clock,
         derivations: Derivations,
         health: TableHealth,
+        policies: Policies,
     ) -> None:
         self._queue = queue
         self._connection = connection
@@ -105,6 +107,7 @@ class Executor:
         self._contracts = StoredContracts(queue.lake)
         self._derivations = derivations
         self._health = health
+        self._policies = policies
 
     async def run(self, request: IBRequest) -> Outcome:
         """Run one attempt to its end.
@@ -126,14 +129,14 @@ class Executor:
             return self._outcome_of(error, request, request_type)
 
     def _outcome_of(self, error: Exception, request: IBRequest, request_type: RequestType[Any]) -> Outcome:
-        backoff: Backoff = request_type.backoff
+        policy = self._policies.of(request_type)
         if isinstance(error, TableDamaged):
             self._health.note(request.request_type, error)
         return outcome_of(
             error,
             attempt=request.attempt + 1,
-            attempts=request_type.attempts,
-            backoff=backoff,
+            attempts=policy.attempts,
+            backoff=policy.backoff,
             now=self._clock.now(),
         )
 
@@ -181,7 +184,7 @@ class Executor:
         return Done(result={**summary, "parts": len(parts), "rows": rows, "version": version, "seconds": seconds})
 
     async def _within_deadline(self, request_type: RequestType[Any], job: Job[Any], work: Awaitable[Result]) -> Result:
-        seconds = request_type.timeout_seconds
+        seconds = self._policies.of(request_type).timeout_seconds
         try:
             async with self._clock.timeout(seconds):
                 return await work

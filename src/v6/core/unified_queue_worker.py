@@ -50,6 +50,7 @@ from v6.data.worker_state import WorkerState
 from v6.errors import DiskRefuses, LakeError, LeaseLost, NotDurable, SettingsError, TableDamaged
 from v6.events import EventBus
 from v6.request_types.base import NO_GATEWAY
+from v6.request_types.policy import Policies
 
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
 HOLD_SECONDS = 1.0  # machine seconds before a queue that could not be written is tried again
@@ -81,12 +82,13 @@ class UnifiedQueueWorker:
         lock_dir: Path | None = None,
         derivation_executor: Callable[[], concurrent.futures.Executor] = derivation_processes,
         upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        policies: Policies | None = None,
     ) -> None:
         """``poll_seconds``, ``grace_seconds`` and ``lease_seconds`` are machine time; ``urgent_places`` of
         ``batch_size`` are kept for priority 1; after ``crash_limit`` crashes a request runs alone; ``sent`` is told by
         the connection whose message goes out; ``result_tables`` replaces the package's own. The queue's ``worker_id``
         is the worker's name. ``derivation_executor`` makes what statistics are computed on; ``upkeep`` maintains the
-        lake beside the work."""
+        lake beside the work; ``policies`` are the types' numbers, by default as they declare them."""
         if queue.worker_id != worker_name:
             raise SettingsError(f"the queue is opened for worker {queue.worker_id!r}, not for {worker_name!r}")
         self._queue = queue
@@ -101,6 +103,7 @@ class UnifiedQueueWorker:
         self._urgent_places = urgent_places
         self._grace_seconds = grace_seconds
         self._upkeep = upkeep
+        self._policies = policies or Policies()
         self._crash_limit = crash_limit
         self._aging = timedelta(seconds=aging_seconds)
         self._tables = tables() if result_tables is None else result_tables
@@ -126,6 +129,7 @@ class UnifiedQueueWorker:
             clock=clock,
             derivations=self._derivations,
             health=self._health,
+            policies=self._policies,
         )
         self._in_flight = InFlight(clock.monotonic)
         self._unsettled: deque[Finished] = deque()
@@ -366,7 +370,7 @@ class UnifiedQueueWorker:
         return ClaimLimits(
             limit=max(0, places - len(self._in_flight)),
             normal_limit=max(0, normal_places - self._in_flight.normal()),
-            type_limits={t.name: max(0, t.concurrency - running[t.name]) for t in types},
+            type_limits={t.name: max(0, self._policies.of(t).concurrency - running[t.name]) for t in types},
             skip_types=frozenset(self._held),
             crash_limit=self._crash_limit,
             running=len(self._in_flight),
@@ -482,10 +486,11 @@ class UnifiedQueueWorker:
 
     async def _waiting(self) -> dict[str, int]:
         """How many requests wait for each reason; what waits for a free place only has none."""
-        if not self._held:
+        reasons = {**await self._queue.limits_reached(), **self._held}
+        if not reasons:
             return {}
         counts = Counter[str]()
         for request_type, count in (await self._queue.waiting_by_type()).items():
-            if request_type in self._held:
-                counts[self._held[request_type]] += count
+            if request_type in reasons:
+                counts[reasons[request_type]] += count
         return dict(counts)

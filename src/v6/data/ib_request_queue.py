@@ -35,6 +35,7 @@ from v6.data.outcome import Outcome
 from v6.data.queue_log import current, requests_of
 from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState
 from v6.data.queue_writer import QueueWriter
+from v6.data.recent_claims import Rate
 from v6.data.transitions import as_json, cancelled, claimed, duplicate, expired, is_claim_of, replayed, settled
 from v6.errors import RequestConflict, UnknownRequest
 
@@ -83,9 +84,11 @@ class IBRequestQueue:
         key_lifetime_seconds: float = 600.0,
         history_days: int | None = HISTORY_DAYS,
         check: InsertCheck | None = None,
+        rates: Mapping[str, Rate] | None = None,
     ) -> None:
         """``check`` fills a type's defaults and refuses bad requests; without one the installed catalogue does.
-        ``history_days`` is how long finished requests are kept, None for ever: older slots are refused."""
+        ``history_days`` is how long finished requests are kept, None for ever: older slots are refused. ``rates`` say
+        how many requests of a type may begin in a period, counting the claims of every worker, also earlier ones."""
         self.lake = lake if isinstance(lake, Lake) else Lake(lake)
         self.worker_id = worker_id
         self._clock = clock or Clock()
@@ -93,7 +96,7 @@ class IBRequestQueue:
         self._key_lifetime = timedelta(seconds=key_lifetime_seconds)
         self.history_days = history_days
         self._check = check
-        self._writer = QueueWriter(self.lake, self._clock, self._key_lifetime + KEY_MEMORY)
+        self._writer = QueueWriter(self.lake, self._clock, self._key_lifetime + KEY_MEMORY, rates)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ib-requests")
 
     # Inserting
@@ -493,6 +496,14 @@ class IBRequestQueue:
             in_flight=state.counts[RequestStatus.PROCESSING],
             oldest_due_seconds=max(((now - r.created_at).total_seconds() for r in due), default=None),
         )
+
+    async def limits_reached(self) -> dict[str, str]:
+        """Why no more requests of some types may begin now, as of what was last looked at."""
+        return await self._run(self._limits_reached)
+
+    def _limits_reached(self) -> dict[str, str]:
+        claims, now = self._writer.state.claims, self._clock.now()
+        return {name: rate.reason(name) for name, rate in claims.rates.items() if claims.room(name, now) == 0}
 
     async def waiting_by_type(self) -> dict[str, int]:
         """Pending requests of each type, delayed ones included."""

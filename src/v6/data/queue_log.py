@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from v6.data.delta import DeltaTable, data_files, filesystem, scan_table
 from v6.data.ib_request import OPEN_STATES, REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.queue_state import KEY_MEMORY, KeyTail, QueueState
+from v6.data.recent_claims import Rate, RecentClaims
 from v6.errors import RequestError, TableDamaged
 
 LOAD_ROWS = 1_000_000  # rows of the queue that are folded at once at a start
@@ -127,14 +128,18 @@ def current(rows: pl.LazyFrame) -> pl.LazyFrame:
     return ordered.unique(subset="request_id", keep="first", maintain_order=True)
 
 
-def load(table: DeltaTable, now: datetime, key_memory: timedelta = KEY_MEMORY) -> QueueState:
-    """The whole table at the object's version, folded; ``now`` tells which keys need not be remembered."""
-    state = QueueState(key_memory)
+def load(
+    table: DeltaTable, now: datetime, key_memory: timedelta = KEY_MEMORY, rates: Mapping[str, Rate] | None = None
+) -> QueueState:
+    """The whole table at the object's version, folded; ``now`` tells which keys and claims need not be remembered."""
+    state = QueueState(key_memory, rates)
     rows = scan_table(table)
     opened = [_load_days(state, rows, days) for days in _groups_of_days(table)]
     _load_keys(state, rows, now)
     for request in _open_requests(state, rows, pl.concat(opened) if opened else None):
         state.fold(request)
+    state.claims = RecentClaims(rates)  # of what was folded, only what is open was claimed before the eyes of the state
+    state.claims.load(rows, now)
     return state
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from v6.data.finished_ids import FinishedIds
 from v6.data.ib_request import IBRequest, Priority, RequestStatus
+from v6.data.recent_claims import Rate, RecentClaims, is_claim
 
 _Ready = tuple[datetime, str, int]  # created_at, request_id, revision
 KEY_MEMORY = timedelta(days=2)  # how long after its end the last request of a key is remembered
@@ -69,8 +70,9 @@ class KeyTail:
 class QueueState:
     """The state of every request, as far as choosing the next ones needs it."""
 
-    def __init__(self, key_memory: timedelta = KEY_MEMORY) -> None:
-        """``key_memory`` must exceed the time that a key holds after its request's end."""
+    def __init__(self, key_memory: timedelta = KEY_MEMORY, rates: Mapping[str, Rate] | None = None) -> None:
+        """``key_memory`` must exceed the time that a key holds after its request's end; ``rates`` limit claims."""
+        self.claims = RecentClaims(rates)
         self.open: dict[str, IBRequest] = {}
         self.finished = FinishedIds()
         self.key_memory = key_memory
@@ -121,6 +123,8 @@ class QueueState:
         if known is not None:
             self.counts[known.status] -= 1
         self.counts[row.status] += 1
+        if is_claim(row.status, known.status if known is not None else None):
+            self.claims.note(row.request_type, row.updated_at)
         self._note_key(row)
         self.cancelling.discard(row.request_id)
         if not row.status.is_open:
@@ -198,7 +202,7 @@ class QueueState:
         self._release_delayed(now)
         chosen: list[IBRequest] = []
         taken: dict[str, IBRequest] = {}
-        room = {name: limits.of_type(name) for name, _ in self._ready}
+        room = {name: self._room(name, limits, now) for name, _ in self._ready}
         normal = limits.limit if limits.normal_limit is None else limits.normal_limit
         while len(chosen) < limits.limit:
             row = self._best(limits, room, normal, now)
@@ -218,6 +222,10 @@ class QueueState:
         for row in taken.values():  # claimed ones are dropped when their PROCESSING row has been folded
             self._make_ready(row)
         return chosen
+
+    def _room(self, request_type: str, limits: ClaimLimits, now: datetime) -> int:
+        allowed, begun = limits.of_type(request_type), self.claims.room(request_type, now)
+        return allowed if begun is None else min(allowed, begun)
 
     def _best(self, limits: ClaimLimits, room: Mapping[str, int], normal: int, now: datetime) -> IBRequest | None:
         heads = []

@@ -19,6 +19,7 @@ from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.lake import Lake
 from v6.data.queue_log import Commit, QueueLog, load
 from v6.data.queue_state import KEY_MEMORY, QueueState
+from v6.data.recent_claims import Rate
 from v6.data.refusal import raise_refusal
 from v6.errors import CommitContended, LeaseLost
 
@@ -33,8 +34,15 @@ Decision = Callable[[QueueState], Sequence[IBRequest]]
 class QueueWriter:
     """Folds ``ib_requests`` and commits changes of state to it."""
 
-    def __init__(self, lake: Lake, clock: Clock, key_memory: timedelta = KEY_MEMORY) -> None:
-        """``key_memory`` is how long the last request of a key is remembered after its end."""
+    def __init__(
+        self,
+        lake: Lake,
+        clock: Clock,
+        key_memory: timedelta = KEY_MEMORY,
+        rates: Mapping[str, Rate] | None = None,
+    ) -> None:
+        """``key_memory`` is how long the last request of a key is remembered after its end; ``rates`` limit claims."""
+        self._rates = rates
         self._lake = lake
         self._key_memory = key_memory
         self._clock = clock
@@ -47,7 +55,7 @@ class QueueWriter:
         self._last_token = ""
         self._rival_at = float("-inf")
         self._held: tuple[str, int] | None = None
-        self.state = QueueState(key_memory)
+        self.state = QueueState(key_memory, rates)
 
     @property
     def version(self) -> int:
@@ -187,7 +195,7 @@ class QueueWriter:
     def _load(self, table: DeltaTable) -> None:
         self._lake.check_files(REQUESTS.name, table)
         with self._lake.reading(REQUESTS.name):
-            self.state = load(table, self._clock.now(), self._key_memory)
+            self.state = load(table, self._clock.now(), self._key_memory, self._rates)
         self._folded = int(table.version())
 
     def _catch_up(self, table: DeltaTable) -> bool:

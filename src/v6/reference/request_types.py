@@ -23,6 +23,7 @@ def _section(kind: RequestType[Any]) -> str:
         ("priority when none is given", kind.default_priority),
         ("at once", f"{kind.concurrency} requests of this type"),
         ("attempts", f"{kind.attempts}, {_backoff(kind)}"),
+        ("limit", _limiter(kind)),
         ("time-out", f"{kind.timeout_seconds:g} s for one part"),
         ("needs", kind.pacing),
     ]
@@ -38,6 +39,11 @@ def _section(kind: RequestType[Any]) -> str:
 def _backoff(kind: RequestType[Any]) -> str:
     backoff = kind.backoff
     return f"waiting up to {backoff.first_seconds:g} s, doubled each time, at most {backoff.cap_seconds:g} s"
+
+
+def _limiter(kind: RequestType[Any]) -> str:
+    limiter = kind.limiter
+    return "none" if limiter is None else f"{limiter.requests} in {limiter.seconds:g} s"
 
 
 def _row(name: str, field: FieldInfo) -> str:

@@ -307,6 +307,14 @@ class Backoff:
     cap_seconds: float = 300.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limiter:
+    """So many requests of one type may begin in any period of so many clock seconds, whoever runs them."""
+
+    requests: int
+    seconds: float = 60.0
+
+
 class RequestType(ABC, Generic[ParametersType]):
     """One kind of request. Subclasses set the class variables; settings may override the numbers."""
 
@@ -318,6 +326,7 @@ class RequestType(ABC, Generic[ParametersType]):
     concurrency: ClassVar[int] = 10  # requests of this type in flight at once
     attempts: ClassVar[int] = 3
     backoff: ClassVar[Backoff] = Backoff()
+    limiter: ClassVar[Limiter | None] = None  # how many may begin in a period, on top of what the gateway allows
     pacing: ClassVar[str] = "market_data"  # the kind of data it needs: market_data, history, account or none
     timeout_seconds: ClassVar[float] = 120.0  # for one part
     default_schedule: ClassVar[str | None] = None
