@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -17,6 +18,7 @@ import polars as pl
 import pytest
 
 from v6.data.continuous_futures import ContinuousFutures, RollRule
+from v6.data.coverage import CoverageTable
 from v6.data.lake import Lake
 from v6.data.market_bars import KEY, MarketBarsTable
 
@@ -59,6 +61,10 @@ def content(lake: Path) -> pl.DataFrame:
     return MarketBarsTable(Lake(lake)).current().select(CONTENT).sort(CONTENT).collect()
 
 
+def ledger_states(lake: Path) -> dict[str, int]:
+    return dict(Counter(CoverageTable(lake).current(request_type="market_bars").collect()["state"]))
+
+
 def test_a_load_that_was_killed_goes_on_and_ends_with_the_same_bars(gateway: dict[str, str], tmp_path: Path) -> None:
     unbroken = {**gateway, "V6_LAKE": str(tmp_path / "unbroken"), "V6_CLIENT_ID": "11"}
     with process("-m", "v6", "worker", env=unbroken, stderr=subprocess.DEVNULL):
@@ -90,6 +96,8 @@ def test_a_load_that_was_killed_goes_on_and_ends_with_the_same_bars(gateway: dic
     assert stored.is_duplicated().sum() == 0
     assert content(tmp_path / "broken").equals(content(tmp_path / "unbroken"))
     assert content(tmp_path / "broken").height == whole["rows"]
+    for name in ("broken", "unbroken"):  # every session from 1 May to 20 October, in three symbols
+        assert ledger_states(tmp_path / name) == {"fetched": 3 * 119}
 
 
 def test_every_month_of_a_future_is_kept_and_makes_a_series(gateway: dict[str, str], tmp_path: Path) -> None:
@@ -114,6 +122,7 @@ def test_a_request_that_fails_is_named_and_gives_its_exit_code(gateway: dict[str
     assert code == 5
     assert "failed: NOSUCH" in out
     assert "200" in out
+    assert ledger_states(tmp_path / "lake").keys() == {"fetched", "failed"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from v6.cli import run
 from v6.clock import ManualClock
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable
 from v6.data.ib_request_queue import IBRequestQueue
+from v6.data.market_bars import MarketBarsTable
 from v6.data.outcome import Done, FailedBecause
 from v6.errors import ErrorCategory
 from v6.events import EventBus
@@ -24,6 +25,7 @@ from v6.scheduler.config_file import ConfigFile
 from v6.scheduler.cron import Cron
 from v6.scheduler.heat_map import strips_of, undecided_rows
 from v6.scheduler.ledger import Ledger
+from v6.scheduler.missing import missing_of
 from v6.scheduler.nightly_backfill import NightlyBackfill
 from v6.scheduler.schedule_file import load_schedules
 from v6.scheduler.series import bar_parameters, bar_series, session_intervals
@@ -32,6 +34,15 @@ from v6.scheduler.trading_calendar import load_calendar
 CATALOGUE = Catalogue.load()
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SCHEDULES = load_schedules(ConfigFile.read(None), CATALOGUE)
+
+HOURLY = """
+[[schedules]]
+id = "hourly"
+request_type = "market_bars"
+symbols = ["SPY"]
+every_minutes = 60
+parameters = { bar_size = "1 hour" }
+"""
 
 
 @pytest.fixture
@@ -69,6 +80,7 @@ def test_a_series_of_bars_says_what_asks_for_it() -> None:
         {"bar_size": "1 hour", "sec_type": "FUT", "month": "202612", "regular_hours": False},
     ):
         found = bar_parameters(bar_series(parameters))
+        assert found is not None
         assert parameters.items() <= found.items()
         CATALOGUE.parse("market_bars", found)
 
@@ -108,6 +120,29 @@ async def test_holes_fill_and_what_was_empty_is_known_to_be(queue: IBRequestQueu
     await queue.settle({request.request_id: Done(result={"bars": 0})})
     ledger.settle(ledger.waiting(), (await queue.open_requests()).keys())
     assert set(ledger.table.current().collect()["state"]) == {"empty"}
+
+
+def bar_at(start: datetime) -> pl.DataFrame:
+    row = {
+        "timestamp": start, "date": start.date(), "symbol": "SPY", "con_id": 1, "sec_type": "STK",
+        "bar_size": "1 hour", "what_to_show": "TRADES", "regular_hours": True, "is_final": True,
+        **dict.fromkeys(("open", "high", "low", "close"), 100.0), "request_id": "r", "known_at": NOW,
+    }  # fmt: skip
+    return pl.DataFrame([row])
+
+
+async def test_parts_of_a_session_are_filled_together_and_told_apart(queue: IBRequestQueue) -> None:
+    (hourly,) = load_schedules(ConfigFile.parse(HOURLY, "v6.toml"), CATALOGUE)
+    ledger, table = ledger_of(queue), MarketBarsTable(queue.lake)
+    rows = missing_of(hourly, (date(2026, 11, 24), date(2026, 11, 24)), ledger.table, now=NOW)
+    ledger.table.record(rows)
+    await ask(plan_backfill(ledger.holes(), [hourly], NOW), queue, ledger)
+    (request,) = await queue.claim()
+    table.append(bar_at(rows[1].interval.timestamp))
+    await queue.settle({request.request_id: Done(result={"bars": 1})})
+    ledger.settle(ledger.waiting(), ())
+    assert ledger.table.current().collect()["state"].to_list() == ["empty", "fetched", *["empty"] * 5]
+    assert not plan_backfill(rows, [], NOW)  # its schedule is gone, and its name tells nobody what to ask
 
 
 async def test_it_fills_holes_by_itself_and_gives_up_after_three_times(queue: IBRequestQueue) -> None:

@@ -18,11 +18,13 @@ from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
 from v6.data.worker_state import WorkerStateTable
+from v6.loading.load_ledger import LoadLedger
 from v6.loading.load_progress import LoadProgress
 from v6.loading.series import LoadRequest
 
 LOOK_SECONDS = 1.0  # machine seconds between two looks
 INSERT_AT_ONCE = 5_000  # requests in one commit
+RECORD_AT_ONCE = 50  # ended requests whose coverage is written down in one commit
 SILENT_SECONDS = 60.0  # machine seconds after which a worker that said nothing is taken for gone
 
 Show = Callable[[LoadProgress], None]
@@ -51,6 +53,7 @@ class Load:
         self._clock = clock
         self._wanted = {request.key: request for request in requests}
         self._show = show
+        self._ledger = LoadLedger(queue.lake, clock)
         self._began = clock.machine_monotonic()
         self._ended_at_start = 0
 
@@ -59,6 +62,7 @@ class Load:
         known = await asyncio.to_thread(newest_by_key, self._lake, list(self._wanted))
         loaded = {key for key, request in known.items() if self._is_loaded(key, request)}
         await self._insert([self._wanted[key] for key in self._wanted.keys() - loaded])
+        await self._record([known[key] for key in loaded])
         watched = [key for key in self._wanted if key not in loaded]
         states = await self._watch(watched)
         failed = [request for request in states.values() if request.status is not RequestStatus.SUCCESS]
@@ -76,16 +80,29 @@ class Load:
     async def _watch(self, keys: Sequence[str]) -> Mapping[str, IBRequest]:
         states: dict[str, IBRequest] = {}
         ended: dict[str, IBRequest] = {}
+        unwritten: list[IBRequest] = []
         while len(ended) < len(keys):
             states = await asyncio.to_thread(newest_by_key, self._lake, [key for key in keys if key not in ended])
             first_look = not ended
-            ended.update({key: request for key, request in states.items() if not request.status.is_open})
+            new = {key: request for key, request in states.items() if not request.status.is_open}
+            ended.update(new)
+            unwritten += new.values()
             if first_look:
                 self._ended_at_start = len(ended)
             self._show(self._progress({**states, **ended}, len(keys), worker=await self._worker()))
+            if len(unwritten) >= RECORD_AT_ONCE:
+                await self._record(unwritten)
+                unwritten = []
             if len(ended) < len(keys):
                 await self._clock.sleep(LOOK_SECONDS * self._clock.speed)
+        await self._record(unwritten)
         return ended
+
+    async def _record(self, ended: Sequence[IBRequest]) -> None:
+        """Let the ledger know what came of them; a run that was killed before is made up for by the next."""
+        ordered = sorted(ended, key=lambda request: request.created_at)
+        for first in range(0, len(ordered), RECORD_AT_ONCE):
+            await asyncio.to_thread(self._ledger.record, ordered[first : first + RECORD_AT_ONCE])
 
     async def _worker(self) -> str | None:
         """What the liveliest worker says it does; None where none is alive."""

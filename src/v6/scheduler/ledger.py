@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.coverage import HOLES, CoverageRow, CoverageState, CoverageTable, row_of
+from v6.data.coverage import HOLES, CoverageRow, CoverageState, CoverageTable, Interval, row_of
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.data.queue_log import current, requests_of
+from v6.request_types.bar_pages import bar_length
 from v6.scheduler.decisions import Decision
-from v6.scheduler.series import bar_parameters, intervals_of
+from v6.scheduler.series import BAR_DEFAULTS, intervals_of
 
 BARS = "market_bars"
 NO_MORE = "it can never be had again"
@@ -107,22 +108,21 @@ class Ledger:
 
     def _fetched(self, request: IBRequest, rows: Sequence[CoverageRow]) -> Iterator[CoverageRow]:
         brought = _brought(request.result_data_json)
-        if len(rows) == 1 or brought == 0:
+        if brought == 0 or (len(rows) == 1 and _is_all_of(request, rows[0])):
             for row in rows:
                 yield _with_rows(row, brought)
             return
-        counts = self._bars_by_day(rows) if request.request_type == BARS else {}
+        bars = self._bars_around(request, rows) if request.request_type == BARS else None
+        bar_size = str(request.parameters.get("bar_size", BAR_DEFAULTS["bar_size"]))
         for row in rows:
-            yield _with_rows(row, counts.get(row.interval.date, 0) if counts else brought)
+            yield _with_rows(row, brought if bars is None else bars.filter(_within(row.interval, bar_size)).height)
 
-    def _bars_by_day(self, rows: Sequence[CoverageRow]) -> dict[date, int]:
-        """How many bars of a series the lake has for each date of one request."""
-        first = rows[0].interval
-        wanted = bar_parameters(first.series)
-        month = wanted.pop("month", None)
+    def _bars_around(self, request: IBRequest, rows: Sequence[CoverageRow]) -> pl.DataFrame:
+        """Start and date of the bars that the lake has about the intervals of one request."""
+        wanted = {**BAR_DEFAULTS, **request.parameters}
         margin = timedelta(days=2)
         bars = MarketBarsTable(self._lake).current(
-            symbol=first.symbol,
+            symbol=request.symbol,
             bar_size=wanted["bar_size"],
             what_to_show=wanted["what_to_show"],
             regular_hours=wanted["regular_hours"],
@@ -130,9 +130,9 @@ class Ledger:
             start=min(row.interval.timestamp for row in rows) - margin,
             end=max(row.interval.interval_end for row in rows) + margin,
         )
-        if month is not None:
-            bars = bars.filter(pl.col("expiry").dt.strftime("%Y%m") == month)
-        return dict(bars.group_by("date").len().collect().iter_rows())
+        if wanted.get("month") is not None:
+            bars = bars.filter(pl.col("expiry").dt.strftime("%Y%m") == wanted["month"])
+        return bars.select("timestamp", "date").collect()
 
     def _final(self, row: CoverageRow) -> CoverageRow:
         """A hole that nothing can fill any more is lost."""
@@ -152,6 +152,22 @@ def _with_rows(row: CoverageRow, count: int) -> CoverageRow:
     if count == 0:
         return replace(row, state=CoverageState.EMPTY, rows=0, reason="the gateway had none")
     return replace(row, state=CoverageState.FETCHED, rows=count, reason=None)
+
+
+def _is_all_of(request: IBRequest, row: CoverageRow) -> bool:
+    """Whether the request asked for this interval alone."""
+    start = request.parameters.get("start")
+    return start is None or datetime.fromisoformat(str(start)) == row.interval.timestamp
+
+
+def _within(interval: Interval, bar_size: str) -> pl.Expr:
+    """Bars of an interval: of its date, and where they are shorter than a day, of its minutes."""
+    length = bar_length(bar_size)
+    is_of_day = pl.col("date") == interval.date
+    if length is None:
+        return is_of_day
+    overlaps = (pl.col("timestamp") < interval.interval_end) & (pl.col("timestamp") + length > interval.timestamp)
+    return is_of_day & overlaps
 
 
 def _brought(result_data: str | None) -> int:

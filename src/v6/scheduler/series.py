@@ -12,6 +12,7 @@ from v6.scheduler.trading_calendar import TradingCalendar
 from v6.scheduler.triggers import WhileOpen
 
 BAR_DEFAULTS = {"bar_size": "1 day", "what_to_show": "TRADES", "regular_hours": True, "sec_type": "STK"}
+BAR_SERIES_PARTS = 5  # at least: number, unit, kind, hours, security type
 
 
 def bar_series(parameters: Mapping[str, Any]) -> str:
@@ -22,9 +23,12 @@ def bar_series(parameters: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def bar_parameters(series: str) -> dict[str, Any]:
-    """The parameters that ask for a series of bars: the reverse of ``bar_series``."""
-    number, unit, what_to_show, *rest = series.split(" ")
+def bar_parameters(series: str) -> dict[str, Any] | None:
+    """The parameters that ask for a series of bars: the reverse of ``bar_series``; None where it is a schedule's id."""
+    parts = series.split(" ")
+    if len(parts) < BAR_SERIES_PARTS:
+        return None
+    number, unit, what_to_show, *rest = parts
     regular = rest[0] == "regular"
     sec_type, *month = rest[1:] if regular else rest[2:]
     values = {
