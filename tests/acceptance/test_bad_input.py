@@ -139,6 +139,11 @@ USAGE = {
     "request that is not there": (["requests", "show", "nope"], "no request has the id nope"),
     "cancel of what is not there": (["requests", "cancel", "nope"], "no request has the id nope"),
     "retry of what is not there": (["requests", "retry", "nope"], "no request has the id nope"),
+    "retry of nothing": (["requests", "retry"], "name the requests, or give --failed"),
+    "retry of one and of all": (["requests", "retry", "nope", "--failed"], "name the requests, or give --failed"),
+    "retry of a category": (["requests", "retry", "--failed", "--category", "bad"], "--category bad is none"),
+    "retry of a type": (["requests", "retry", "--failed", "--type", "option_chian"], "Did you mean option_chain?"),
+    "list of a type": (["requests", "list", "--type", "option_chian"], "Did you mean option_chain?"),
     "status that does not exist": (["requests", "list", "--status", "done"], "--status done"),
     "port that is too high": (["gateway", "--port", "70000"], "--port"),
     "port that is text": (["status", "--gateway-port", "ib"], "--gateway-port is wrong ('ib')"),
@@ -310,7 +315,11 @@ def test_a_request_that_fails_ends_its_waiter_with_the_reason(tmp_path: Path, se
     assert done.code == ExitCode.REQUEST_FAILED
     assert "is FAILED" in done.error
     request_id = done.out.split()[0]
-    again = v6(tmp_path, "requests", "retry", request_id, **served)
+    nothing = v6(tmp_path, "requests", "retry", "--failed", "--symbol", "ES", **served)
+    assert (nothing.code, nothing.out) == (0, "no failed request fits: nothing was changed\n")
+    said = v6(tmp_path, "requests", "retry", "--failed", "--category", "contract", "--dry-run", **served)
+    assert (said.code, said.out) == (0, f"{request_id} would be put back\n")
+    again = v6(tmp_path, "requests", "retry", "--failed", "--type", "futures_snapshot", **served)
     assert (again.code, again.out) == (0, f"{request_id} PENDING\n")
     cancelled = v6(tmp_path, "requests", "cancel", request_id, **served)
     assert (cancelled.code, cancelled.out) == (0, f"{request_id} CANCELLED\n")

@@ -13,7 +13,7 @@ from v6.data.ib_request import REQUESTS
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
-from v6.errors import ErrorCategory, RequestError, UnknownRequest
+from v6.errors import ErrorCategory, RequestConflict, RequestError, UnknownRequest
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
@@ -293,3 +293,23 @@ async def test_an_idle_poll_costs_little_and_reads_no_row_again(tmp_path: Path) 
     for _ in range(50):
         assert not await q.has_work(nothing)
     assert (time.process_time() - began) / 50 < 0.005
+
+
+async def test_many_failed_are_put_back_in_one_commit_and_one_whose_key_is_held_is_left(
+    tmp_path: Path,
+) -> None:
+    q = queue(tmp_path)
+    ids = [await insert(q, symbol, idempotency_key=symbol) for symbol in ("A", "B", "C")]
+    await q.claim()
+    await q.settle({each: FailedBecause(message="m", category=ErrorCategory.CONTRACT) for each in ids})
+    holder = await insert(q, "B", idempotency_key="B")
+    with pytest.raises(RequestConflict, match=holder):
+        await q.retry_many(ids)
+    assert [(await q.get(each)).status for each in ids] == ["FAILED"] * 3
+    version = q.version
+    changed = await q.retry_many(ids, leave_held=True)
+    assert [(r.request_id, r.status, r.attempt) for r in changed] == [(ids[0], "PENDING", 0), (ids[2], "PENDING", 0)]
+    assert q.version == version + 1
+    assert await q.retry_many(ids, leave_held=True) == []
+    with pytest.raises(UnknownRequest, match="nobody"):
+        await q.retry_many(["nobody"], leave_held=True)

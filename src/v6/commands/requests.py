@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from v6.app import App
 from v6.commands.command import Call, command, group
+from v6.commands.request_changes import cancel, retry
+from v6.commands.request_list import SYMBOL_HELP, TYPE_HELP, RequestId, check_type, matching
 from v6.commands.request_waits import COLUMNS, waits_of
 from v6.commands.submit import summary
 from v6.errors import RequestError
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from v6.data.ib_request_queue import IBRequest
+    pass
 
 LISTED = ("request_id", "status", "request_type", "symbol", "priority", "attempt", "created_at", "error_message")
 HISTORY = ("revision", "status", "updated_at", "attempt", "not_before", "worker_id", "error_message")
 STATUS_HELP = "only these: pending, processing, success, failed or cancelled"
-RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="as `v6 submit` printed it")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,13 +43,15 @@ def _statuses(incomplete: str) -> list[str]:
 def list_requests(
     call: Call,
     status: Annotated[str | None, typer.Option(help=STATUS_HELP, autocompletion=_statuses)] = None,
-    request_type: Annotated[str | None, typer.Option("--type", help="only of this type")] = None,
-    symbol: Annotated[str | None, typer.Option(help="only of this symbol")] = None,
+    request_type: Annotated[str | None, typer.Option("--type", help=TYPE_HELP)] = None,
+    symbol: Annotated[str | None, typer.Option(help=SYMBOL_HELP)] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many, the newest")] = 20,
 ) -> None:
     """List requests, the newest first."""
     conditions = {"status": _status(status), "request_type": request_type, "symbol": symbol}
-    found = _newest(call, conditions, limit)
+    app = App(call.settings)
+    check_type(app, request_type)
+    found = matching(app, conditions, limit)
     if call.out.as_json:
         call.out.json([_row_as_json(row) for row in found.iter_rows(named=True)])
         return
@@ -77,48 +77,6 @@ async def show(call: Call, request_id: RequestId) -> None:
         call.out.table(COLUMNS, [[wait[name] for name in COLUMNS] for wait in waits], title="waits for")
     call.out.line("")
     call.out.table(HISTORY, history.rows())
-
-
-async def cancel(
-    call: Call,
-    request_id: RequestId,
-    reason: Annotated[str, typer.Option(help="kept with the request")] = "cancelled by hand",
-) -> None:
-    """Cancel a request that has not begun."""
-    queue = App(call.settings).queue(source="cli")
-    try:
-        _changed(call, await queue.cancel(request_id, reason=reason))
-    finally:
-        await queue.close()
-
-
-async def retry(call: Call, request_id: RequestId) -> None:
-    """Put a failed request back into the queue."""
-    queue = App(call.settings).queue(source="cli")
-    try:
-        _changed(call, await queue.retry(request_id))
-    finally:
-        await queue.close()
-
-
-def _changed(call: Call, request: IBRequest) -> None:
-    if call.out.as_json:
-        call.out.json(summary(request))
-    else:
-        call.out.line(f"{request.request_id} {request.status}")
-
-
-def _newest(call: Call, conditions: Mapping[str, str | None], limit: int) -> pl.DataFrame:
-    import polars as pl
-
-    from v6.data.ib_request import REQUESTS
-    from v6.data.queue_log import current
-
-    lake = App(call.settings).lake
-    lake.check_usable()
-    fits = [pl.col(name) == value for name, value in conditions.items() if value is not None]
-    rows = current(lake.scan(REQUESTS)).filter(*fits)
-    return rows.sort("created_at", "request_id", descending=True).head(limit).collect()
 
 
 def _status(text: str | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -392,33 +392,46 @@ class IBRequestQueue:
         """Put a failed request back as new. Raises UnknownRequest, or RequestConflict when it is not FAILED."""
         return (await self.retry_many([request_id]))[0]
 
-    async def retry_many(self, request_ids: Collection[str]) -> list[IBRequest]:
-        """Put failed requests back as new, all in one commit or none. Raises as ``retry`` does."""
-        return await self._run(self._change, request_ids, replayed, frozenset({RequestStatus.FAILED}))
+    async def retry_many(self, request_ids: Collection[str], *, leave_held: bool = False) -> list[IBRequest]:
+        """Put failed requests back as new, all in one commit or none. Raises as ``retry`` does; with ``leave_held``
+        those that cannot be are left as they are instead, and are not among what is returned."""
+        return await self._run(self._change, request_ids, replayed, frozenset({RequestStatus.FAILED}), leave_held)
 
     def _change(
         self,
         request_ids: Collection[str],
         change: Callable[[IBRequest, datetime], IBRequest],
         allowed: Collection[RequestStatus],
+        leave_held: bool = False,
     ) -> list[IBRequest]:
         changed: list[IBRequest] = []
 
         def decide(state: QueueState) -> Sequence[IBRequest]:
             nonlocal changed
             now = self._clock.now()
-            before = [self._changeable(state, each, allowed) for each in dict.fromkeys(request_ids)]
+            before = list(self._changeables(state, request_ids, allowed, leave_held=leave_held))
             changed = [change(request, now) for request in before]
             return [row for row, old in zip(changed, before, strict=True) if row is not old]
 
         self._writer.transact(decide)
         return changed
 
-    def _changeable(self, state: QueueState, request_id: str, allowed: Collection[RequestStatus]) -> IBRequest:
-        request = state.open.get(request_id) or self._get(request_id)
+    def _changeables(
+        self, state: QueueState, request_ids: Iterable[str], allowed: Collection[RequestStatus], *, leave_held: bool
+    ) -> Iterator[IBRequest]:
+        for request in self._states(state, list(dict.fromkeys(request_ids))):
+            try:
+                yield self._changeable(state, request, allowed)
+            except RequestConflict:
+                if not leave_held:
+                    raise
+
+    def _changeable(self, state: QueueState, request: IBRequest, allowed: Collection[RequestStatus]) -> IBRequest:
         if request.status not in allowed:
             wanted = " or ".join(sorted(allowed))
-            raise RequestConflict(f"request {request_id} is {request.status}, not {wanted}: nothing was changed")
+            raise RequestConflict(
+                f"request {request.request_id} is {request.status}, not {wanted}: nothing was changed"
+            )
         if request.status is not RequestStatus.PROCESSING:
             self._check_key_is_free(state, request)
         return request
@@ -453,13 +466,20 @@ class IBRequestQueue:
 
     def _look_up(self, request_id: str) -> IBRequest:
         self._writer.refresh()
-        return self._writer.state.open.get(request_id) or self._get(request_id)
+        return self._states(self._writer.state, [request_id])[0]
+
+    def _states(self, state: QueueState, request_ids: Sequence[str]) -> list[IBRequest]:
+        """Requests as they are now, in order; those that have ended are read from the table, all at once."""
+        ended = [each for each in request_ids if each not in state.open]
+        rows = self.lake.scan(REQUESTS).filter(pl.col("request_id").is_in(ended))
+        found = {r.request_id: r for r in requests_of(current(rows).collect())} if ended else {}
+        for each in ended:
+            if each not in found:
+                raise UnknownRequest(f"no request has the id {each}: `v6 requests list` shows them")
+        return [state.open.get(each) or found[each] for each in request_ids]
 
     def _get(self, request_id: str) -> IBRequest:
-        found = requests_of(current(self.request_history(request_id)).collect())
-        if not found:
-            raise UnknownRequest(f"no request has the id {request_id}: `v6 requests list` shows them")
-        return found[0]
+        return self._states(self._writer.state, [request_id])[0]
 
     async def wait(self, request_id: str, *, timeout_seconds: float | None = None) -> IBRequest:
         """Wait until a request has ended and return its last state. Raises UnknownRequest, TimeoutError."""
