@@ -223,6 +223,26 @@ class App:
 
         return load_expectations(ConfigFile.read(config_path()), self.catalogue, schedules)
 
+    def check_config(self) -> None:
+        """See that schedules, freshness and alerts can be read.
+
+        Raises:
+            SettingsError: it lists all that is wrong with them, each with file and line.
+        """
+        from v6.scheduler.alerts import load_senders
+        from v6.scheduler.config_file import ConfigFile, refusal_of
+        from v6.scheduler.expectations import load_expectations
+
+        config = ConfigFile.read(config_path())
+        found = (
+            refusal_of(lambda: self.schedules),
+            refusal_of(lambda: load_expectations(config, self.catalogue, ())),
+            refusal_of(lambda: load_senders(config)),
+        )
+        wrong = "; ".join(text for text in found if text is not None)
+        if wrong:
+            raise SettingsError(wrong)
+
     def freshness_watch(self) -> FreshnessWatch:
         """What looks after freshness and tells a person. Raises SettingsError when alerts or expectations are wrong."""
         from v6.scheduler.alerts import Alerts, load_senders

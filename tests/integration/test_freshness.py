@@ -572,8 +572,26 @@ def test_schedules_bring_their_expectations_and_the_file_others() -> None:
     bad = '[[freshness]]\ntable = "optionsnapshots"\nminutes = 30\n[[freshness]]\ntable = "market_bars"'
     with pytest.raises(SettingsError) as caught:
         load_expectations(ConfigFile.parse(bad, "v6.toml"), CATALOGUE, schedules)
-    assert "v6.toml:1: table 'optionsnapshots' is no result table" in str(caught.value)
+    assert "v6.toml:2: table 'optionsnapshots' is no result table" in str(caught.value)
     assert "v6.toml:4: minutes: field required" in str(caught.value)
+
+
+def test_the_scheduler_refuses_a_file_with_all_that_is_wrong_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = '[[schedules]]\nid = "a"\n[[freshness]]\ntable = "x"\nminutes = "y"\ncalendar = "z"\n[alerts]\nhook = 1\n'
+    Path("v6.toml").write_text(bad)
+    assert run(["scheduler"]) == 2
+    text = capsys.readouterr().err
+    for wanted in (
+        "toml:1: request_type",
+        "toml:4: table 'x'",
+        "toml:5: minutes",
+        "toml:6: calendar 'z'",
+        "toml:8: hook",
+    ):
+        assert wanted in text
 
 
 def test_the_command_says_what_is_stale_and_why(

@@ -5,7 +5,7 @@ before. Sources marked † are cited from knowledge of the announcement; the oth
 """
 
 NYSE_2015 = "NYSE, holidays and early closings of 2014–2016 and 2015–2017 (wallstreetdiary, daytradingstock-blog)"
-NYSE_2018 = "NYSE, 2018–2020 Holiday and Early Closings Calendar †"
+NYSE_2018 = "NYSE, holidays and early closings of 2018–2020 (paulmaior.ro, Stock Market And Bank Holidays, 2018-09-03)"
 NYSE_2020 = (
     "NYSE Group Announces 2020, 2021 and 2022 Holiday and Early Closings Calendar, 2019-12-09 (mondovisione.com)"
 )
@@ -59,16 +59,20 @@ GLOBEX_2012 = (
     "CME, Equity Index Later Close for CME Globex Trading Day, November 2012 (elitetrader.com, daytradetowin.com)"
 )
 GLOBEX_2015 = "atas.net, New changes on CME trading session, September 2015"
-GLOBEX_HALT_END = "CME Group, equity index trading hours from 2021-06-28 †"
-GLOBEX_HOLIDAYS = "CME Group, Globex holiday calendar of the year †"
+GLOBEX_HALT_END = "CME Globex Notices, 2021-06-21 (quoted in issue 477 of pandas_market_calendars)"
+GLOBEX_2024 = "CME Group, Globex holiday calendar of 2024 †"
+LEAN_HOLIDAYS = "QuantConnect Lean, market-hours-database.json, holidays of Future-cme-[*]"
 LEAN = "QuantConnect Lean, market-hours-database.json, early closes of Future-cme-ES"
 GOOD_FRIDAY_2015 = "daytradetowin.com, Good Friday 2015 Trading Hours"
+GOOD_FRIDAY_2018 = "daytradetowin.com, Is Good Friday (Mar. 30) a Trading Holiday?"
 GOOD_FRIDAY_2025 = "Barron's, Here Are the Trading Hours for Good Friday, 2025-04-18"
 MOURNING_2018 = "CME Group, press release of 2018-12-02"
 MOURNING_2025 = "CME Group, press release of 2024-12-30"
 KING_2024 = "forexlive.com on CME's hours, 2024-01-12"
 KING_2025 = "forexlive.com on CME's hours, 2025-01-19"
 JULY_2024 = "DTN, July 4th 2024 Holiday Exchange Schedule"
+MEMORIAL_2024 = "forexlive.com on CME's hours, 2024-05-26"
+JUNETEENTH_2024 = "forexlive.com on CME's hours, 2024-06-17"
 THANKS_2024 = "forexlive.com on CME's hours, 2024-11-28"
 
 # (date, opens, closes, halt, source)
@@ -80,23 +84,23 @@ GLOBEX_DAYS = [
     ("2015-11-02", "-18:00", "17:00", HALT, GLOBEX_2015),  # opened on the Sunday that winter time began
     ("2015-11-26", "-18:00", "13:00", None, LEAN),
     ("2015-11-27", "-18:00", "13:15", None, LEAN),
-    ("2015-12-25", None, None, None, GLOBEX_HOLIDAYS),
-    ("2016-03-25", None, None, None, GLOBEX_HOLIDAYS),  # Good Friday
     ("2016-07-04", "-18:00", "13:00", None, LEAN),
-    ("2017-01-02", None, None, None, GLOBEX_HOLIDAYS),
     ("2017-07-03", "-18:00", "13:15", None, LEAN),
+    ("2018-03-30", None, None, None, GOOD_FRIDAY_2018),
     ("2018-12-05", "-18:00", "09:30", None, MOURNING_2018),
     ("2018-12-24", "-18:00", "13:15", None, LEAN),
-    ("2019-04-19", None, None, None, GLOBEX_HOLIDAYS),
     ("2020-11-26", "-18:00", "13:00", None, LEAN),
     ("2021-04-02", "-18:00", "09:15", None, LEAN),  # the employment report came out
     ("2021-06-25", "-18:00", "17:00", HALT, GLOBEX_2015),
     ("2021-06-28", "-18:00", "17:00", None, GLOBEX_HALT_END),
-    ("2021-12-24", None, None, None, GLOBEX_HOLIDAYS),
     ("2022-06-20", "-18:00", "13:00", None, LEAN),
+    ("2022-12-26", None, None, None, LEAN_HOLIDAYS),  # Christmas Day falls on Sunday
+    ("2023-01-02", None, None, None, LEAN_HOLIDAYS),
     ("2023-04-07", "-18:00", "09:15", None, LEAN),  # the employment report came out
     ("2024-01-15", "-18:00", "13:00", None, KING_2024),
-    ("2024-03-29", None, None, None, GLOBEX_HOLIDAYS),
+    ("2024-03-29", None, None, None, GLOBEX_2024),
+    ("2024-05-27", "-18:00", "13:00", None, MEMORIAL_2024),
+    ("2024-06-19", "-18:00", "13:00", None, JUNETEENTH_2024),
     ("2024-07-03", "-18:00", "13:15", None, JULY_2024),
     ("2024-07-04", "-18:00", "13:00", None, JULY_2024),
     ("2024-11-28", "-18:00", "13:00", None, THANKS_2024),

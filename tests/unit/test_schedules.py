@@ -72,6 +72,7 @@ def test_an_hour_of_any_follows_elapsed_time_through_both_nights(night: str) -> 
     [
         ("* * * *", "has 4 fields, not 5"),
         ("61 * * * *", "minute '61' is not within 0 to 59"),
+        ("1 25 0 * *", "hour '25' is not within 0 to 23, cron's day '0'"),
         ("* * * * mondays", "weekday 'mondays' cannot be read"),
         ("0 0 31 2,4 *", "never comes"),
         ("5-1 * * * *", "minute '5-1' is not within"),
@@ -164,6 +165,8 @@ def test_futures_are_asked_month_by_month() -> None:
     assert [(slot.symbol, slot.month) for slot in slots][:2] == [("ES", "202612"), ("ES", "202703")]
     assert listed_months("ES", date(2026, 12, 18), 1) == ["202612"]
     assert listed_months("ES", date(2026, 12, 19), 1) == ["202703"]
+    assert listed_months("ES", date(2026, 6, 18), 1) == ["202606"]
+    assert listed_months("ES", date(2026, 6, 19), 1) == ["202609"]  # the third Friday is a holiday
 
 
 def test_the_default_set_is_sound_and_fits_the_limits() -> None:
@@ -240,11 +243,12 @@ def test_everything_that_is_wrong_is_listed_at_once_with_file_and_line() -> None
 @pytest.mark.parametrize(
     ("lines", "named"),
     [
-        ("every_minutes = -5", ["every_minutes: input should be greater than 0"]),
+        ("every_minutes = -5", ["every_minutes: input should be greater than or equal to 0.05"]),
         ("every_minutes = 5\ndeadline_minutes = 0", ["deadline_minutes: input should be greater than 0"]),
         ("every_minutes = 5\npriority = 7", ["priority: input should be less than or equal to 3"]),
         ("every_minutes = 5\ncatch_up = 'some'", ["catch_up: input should be 'all', 'last' or 'none'"]),
         ("every_minutes = 5\nsymbols = ['SPY', 'SPY']", ["symbols: SPY stands there more than once"]),
+        ("every_minutes = 5\nsymbols = ['SPY', '', 'qqq']", ["symbol is missing", "symbol 'qqq'"]),
         ("every_minutes = 5\nsymbols = []", ["symbols: list should have at least 1 item"]),
         ("every_minutes = 5\ncron = '* * *'", ["it needs one trigger of", "has 3 fields, not 5"]),
         ("every_minutes = 5\nclosed_market = true", ["closed_market goes with cron"]),

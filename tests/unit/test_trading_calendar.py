@@ -11,7 +11,7 @@ import pytest
 from tests.unit.exchange_days import GLOBEX_DAYS, XNYS_DAYS
 
 from v6.errors import SettingsError
-from v6.scheduler.globex_corrections import CLOSED, NO_HALT_FROM
+from v6.scheduler.globex_corrections import NO_HALT_FROM
 from v6.scheduler.trading_calendar import Session, TradingCalendar, calendar_names, load_calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -128,9 +128,15 @@ def test_every_difference_of_a_library_on_globex_is_explained_in_the_docs(table:
 def test_the_corrections_of_globex_are_the_days_that_differ() -> None:
     ours = {s.day for s in sessions_of(load_calendar("CME_EQUITY"))}
     assert len(ours) == 3100
-    assert of_library("CME Globex Equity").keys() - ours == CLOSED
+    assert of_library("CME Globex Equity").keys() - ours == {date(2024, 3, 29), date(2025, 4, 18)}
     halted = [s.day for s in sessions_of(load_calendar("CME_EQUITY")) if s.halts]
     assert max(halted) < NO_HALT_FROM
+
+
+def test_on_good_fridays_globex_trades_only_when_the_employment_report_comes() -> None:
+    days = ("2027-03-26", "2028-04-14", "2029-03-30", "2034-04-07", "2037-04-03", "2046-03-23")
+    traded = [day for day in days if load_calendar("CME_EQUITY").session_of(date.fromisoformat(day)) is not None]
+    assert traded == ["2034-04-07", "2037-04-03"]  # the first Fridays of April
 
 
 def test_sessions_follow_each_other_without_overlap() -> None:

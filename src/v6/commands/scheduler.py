@@ -19,10 +19,10 @@ async def scheduler(call: Call) -> None:
     from v6.signals import stop_on_signals
 
     app = App(call.settings)
-    schedules = app.schedules
+    app.check_config()
     app.lake.check_usable()
     capacity = app.capacity()
-    if schedules and not capacity.fits:
+    if app.schedules and not capacity.fits:
         app.events.emit(SchedulesOverCapacity(arithmetic=capacity.describe()))
     queue = app.queue(source="scheduler")
     try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def schedule_checks(app: App) -> Iterator[Finding]:
     """Schedules, then freshness: each stale table and symbol with its likely cause."""
     try:
+        app.check_config()
         yield _schedules(app)
         yield from _freshness(app)
     except SettingsError as error:

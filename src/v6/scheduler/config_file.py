@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,3 +100,12 @@ def complaints(error: ValidationError, config: ConfigFile, section: str, index: 
         text = f"{reason[:1].lower()}{reason[1:]}"
         found.append(f"{config.place(section, index, key)}: {f'{key}: ' if key else ''}{text}")
     return found
+
+
+def refusal_of(read: Callable[[], object]) -> str | None:
+    """What a reader of the file has to say against it, None where nothing is wrong."""
+    try:
+        read()
+    except SettingsError as error:
+        return str(error)
+    return None

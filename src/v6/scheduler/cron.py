@@ -17,6 +17,13 @@ DAY = timedelta(days=1)
 LOOK_AHEAD_DAYS = 8 * 366 + 2  # 29 February comes within eight years, even around 2100
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+FIELDS: Sequence[tuple[str, int, int, Sequence[str]]] = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day", 1, 31, ()),
+    ("month", 1, 12, MONTHS),
+    ("weekday", 0, 7, WEEKDAYS),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,17 +42,17 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``30 9 * * mon-fri``. Raises ValueError that names the field, or says that it never comes."""
+        """Read ``30 9 * * mon-fri``. Raises ValueError that names the fields, or says that it never comes."""
         fields = text.split()
         if len(fields) != 5:
             raise ValueError(f"cron {text!r} has {len(fields)} fields, not 5: minute hour day month weekday")
-        weekdays = _values("weekday", fields[4], 0, 7, WEEKDAYS)
+        minutes, hours, days, months, weekdays = _read(fields)
         cron = cls(
             text=text,
-            minutes=_values("minute", fields[0], 0, 59),
-            hours=_values("hour", fields[1], 0, 23),
-            days=_values("day", fields[2], 1, 31),
-            months=_values("month", fields[3], 1, 12, MONTHS),
+            minutes=minutes,
+            hours=hours,
+            days=days,
+            months=months,
             weekdays=frozenset(day % 7 for day in weekdays),
             any_hour=fields[1].startswith("*"),
             any_day=fields[2].startswith("*"),
@@ -87,7 +94,20 @@ class Cron:
                     yield local.replace(fold=1).astimezone(UTC)
 
 
-def _values(field: str, text: str, low: int, high: int, names: Sequence[str] = ()) -> frozenset[int]:
+def _read(fields: Sequence[str]) -> list[frozenset[int]]:
+    """What each field allows. Raises ValueError that names all that are wrong."""
+    found, wrong = [], []
+    for text, (name, low, high, names) in zip(fields, FIELDS, strict=True):
+        try:
+            found.append(_values(name, text, low, high, names))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError(", ".join(wrong))
+    return found
+
+
+def _values(field: str, text: str, low: int, high: int, names: Sequence[str]) -> frozenset[int]:
     found = set[int]()
     for part in text.lower().split(","):
         span, _, step_text = part.partition("/")

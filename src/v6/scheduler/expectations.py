@@ -5,7 +5,7 @@ Every schedule that runs within the session brings its own expectation; ``[[fres
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from v6.request_types.catalogue import Catalogue
 from v6.scheduler.config_file import ConfigFile, complaints
 from v6.scheduler.markets import calendar_of
 from v6.scheduler.schedule import Schedule
-from v6.scheduler.trading_calendar import TradingCalendar, load_calendar
+from v6.scheduler.trading_calendar import TradingCalendar, calendar_names, load_calendar
 from v6.scheduler.triggers import WhileOpen
 
 SECTION = "freshness"
@@ -72,13 +72,9 @@ def load_expectations(config: ConfigFile, catalogue: Catalogue, schedules: Seque
     wrong: list[str] = []
     found: dict[tuple[str, str], Expectation] = {}
     for index, raw in enumerate(config.entries(SECTION)):
-        try:
-            expectation = _from_entry(FreshnessEntry.model_validate(raw), types_by_table)
-        except ValidationError as error:
-            wrong += complaints(error, config, SECTION, index)
-        except SettingsError as error:
-            wrong.append(f"{config.place(SECTION, index)}: {error}")
-        else:
+        expectation, problems = _read(raw, config, index, types_by_table)
+        wrong += problems
+        if expectation is not None:
             found[expectation.table, expectation.symbol] = expectation
     if wrong:
         raise SettingsError(f"{len(wrong)} things are wrong with freshness: " + "; ".join(wrong))
@@ -102,16 +98,35 @@ def _scheduled(expectation: Expectation, schedules: Sequence[Schedule], catalogu
     return replace(expectation, schedule_id=usual.schedule_id)
 
 
-def _from_entry(entry: FreshnessEntry, types_by_table: Mapping[str, Any]) -> Expectation:
-    kind = types_by_table.get(entry.table)
-    if kind is None:
-        raise SettingsError(
-            f"table {entry.table!r} is no result table: it is one of {', '.join(sorted(types_by_table))}"
-        )
+def _read(
+    raw: Mapping[str, Any], config: ConfigFile, index: int, types_by_table: Mapping[str, Any]
+) -> tuple[Expectation | None, list[str]]:
+    """One entry as an expectation, or all that is wrong with it."""
+    wrong = [f"{config.place(SECTION, index, key)}: {text}" for key, text in _unknown_names(raw, types_by_table)]
+    try:
+        entry = FreshnessEntry.model_validate(raw)
+    except ValidationError as error:
+        return None, complaints(error, config, SECTION, index) + wrong
+    if wrong:
+        return None, wrong
+    kind = types_by_table[entry.table]
     calendar = entry.calendar or calendar_of(kind.name, entry.symbol, {})
     if calendar is None:
-        raise SettingsError(f"calendar is missing: that of {entry.symbol} is not known here")
-    load_calendar(calendar)
+        place = config.place(SECTION, index, "symbol")
+        return None, [f"{place}: calendar is missing: that of {entry.symbol} is not known here"]
+    return _expectation(entry, kind, calendar), []
+
+
+def _unknown_names(raw: Mapping[str, Any], types_by_table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Key and complaint of the table and the calendar that there are not."""
+    table, calendar = raw.get("table"), raw.get("calendar")
+    if isinstance(table, str) and table not in types_by_table:
+        yield "table", f"table {table!r} is no result table: it is one of {', '.join(sorted(types_by_table))}"
+    if isinstance(calendar, str) and calendar not in calendar_names():
+        yield "calendar", f"calendar {calendar!r} is not known: it is one of {', '.join(calendar_names())}"
+
+
+def _expectation(entry: FreshnessEntry, kind: Any, calendar: str) -> Expectation:
     return Expectation(
         table=entry.table,
         symbol=entry.symbol,

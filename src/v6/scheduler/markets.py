@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from v6.scheduler.trading_calendar import load_calendar
+
 EQUITY_FUTURES = frozenset({"ES", "NQ", "RTY", "YM", "MES", "MNQ", "M2K", "MYM", "EMD"})
 INDICES = frozenset({"SPX", "NDX", "RUT", "VIX", "XSP", "OEX", "DJX"})
 FUTURES = ("FUT", "CONTFUT")
@@ -25,7 +27,7 @@ def calendar_of(request_type: str, symbol: str, parameters: Mapping[str, Any]) -
 def listed_months(symbol: str, day: date, count: int) -> list[str]:
     """The nearest ``count`` months (YYYYMM) of an equity index future that still trade on a day, the front first.
 
-    They are quarterly and end on the third Friday.
+    They are quarterly.
 
     Raises:
         ValueError: the product's months are not known here.
@@ -35,13 +37,15 @@ def listed_months(symbol: str, day: date, count: int) -> list[str]:
     found: list[str] = []
     year, month = day.year, day.month
     while len(found) < count:
-        if month in QUARTERLY and third_friday(year, month) >= day:
+        if month in QUARTERLY and last_trading_day(year, month) >= day:
             found.append(f"{year}{month:02d}")
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
     return found
 
 
-def third_friday(year: int, month: int) -> date:
-    """When a quarterly equity index future expires: CME's rule is the third Friday of the contract month."""
+def last_trading_day(year: int, month: int) -> date:
+    """When a quarterly equity index future expires: CME's rule is the third Friday, or the business day before it."""
     first = date(year, month, 1)
-    return first + timedelta(days=(4 - first.weekday()) % 7 + 14)
+    third_friday = first + timedelta(days=(4 - first.weekday()) % 7 + 14)
+    days = (third_friday - timedelta(days=number) for number in range(7))
+    return next((day for day in days if load_calendar("XNYS").session_of(day) is not None), third_friday)

@@ -26,6 +26,7 @@ DEFAULTS = "default_schedules.toml"
 UNNAMED = "unnamed"  # stands for an id that cannot be read while the rest is judged
 DEFAULT_ZONE = "America/New_York"
 Minutes = Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)]
+Period = Annotated[float, Field(ge=0.05, le=7 * 24 * 60, allow_inf_nan=False)]  # slots are told apart by the second
 Offset = Annotated[float, Field(ge=0, le=7 * 24 * 60, allow_inf_nan=False)]
 
 
@@ -39,7 +40,7 @@ class ScheduleEntry(BaseModel):
     )
     request_type: str = Field(description="what is asked: a request type")
     symbols: list[str] = Field(default=[""], min_length=1, description="one request a symbol; without it one for all")
-    every_minutes: Minutes | None = Field(None, description="trigger: every so many minutes from the session's open")
+    every_minutes: Period | None = Field(None, description="trigger: every so many minutes from the session's open")
     cron: str | None = Field(None, description="trigger: minute hour day month weekday, in time_zone")
     minutes_after_open: Offset | None = Field(None, description="trigger: so long after each open")
     minutes_before_close: Minutes | None = Field(None, description="trigger: so long before each close")
@@ -185,9 +186,10 @@ class _Reader:
         twice = sorted(symbol for symbol, count in Counter(entry.symbols).items() if count > 1)
         if twice:
             self.wrong.append(("symbols", f"symbols: {', '.join(twice)} stands there more than once"))
-        self._note_first("parameters", self._check_request)
-        if entry.months is not None:
-            self._note_first("months", lambda symbol: listed_months(symbol, FIRST_DAY, 1))
+        for symbol in entry.symbols:
+            self._note("parameters", self._check_request, symbol)
+            if entry.months is not None:
+                self._note("months", lambda symbol: listed_months(symbol, FIRST_DAY, 1), symbol)
 
     def _check_request(self, symbol: str) -> None:
         entry = self._entry
@@ -197,14 +199,14 @@ class _Reader:
             NewRequest(request_type=entry.request_type, symbol=symbol, priority=entry.priority, parameters=parameters)
         )
 
-    def _note_first(self, key: str, check: Callable[[str], object]) -> None:
-        """What a check finds wrong with the first symbol that it refuses: the others differ in nothing else."""
-        for symbol in self._entry.symbols:
-            try:
-                check(symbol)
-            except (RequestError, ValueError) as error:
-                self.wrong.append(("symbols" if str(error).startswith("symbol") else key, str(error)))
-                return
+    def _note(self, key: str, check: Callable[[str], object], symbol: str) -> None:
+        """What a check finds wrong with a symbol; what is wrong with all of them is said once."""
+        try:
+            check(symbol)
+        except (RequestError, ValueError) as error:
+            found = ("symbols" if str(error).startswith("symbol") else key, str(error))
+            if found not in self.wrong:
+                self.wrong.append(found)
 
     def _calendar(self) -> str | None:
         entry = self._entry
