@@ -168,7 +168,7 @@ def middle_of_last_session(market: MarketSource, now: datetime) -> datetime:
 
 def simulated_now(text: str, market: MarketSource, clock: Clock) -> datetime:
     """The instant that --now names. Raises SettingsError when it is none, or none of the simulated market's."""
-    from v6.simulator.calendar import FIRST_DAY, LAST_DAY
+    from v6.market_sessions import FIRST_DAY, LAST_DAY
 
     if text == LAST_SESSION:
         return middle_of_last_session(market, clock.now())

@@ -93,7 +93,12 @@ def query(tables: Mapping[str, DeltaTable], sql: str) -> pl.DataFrame:
     builder = QueryBuilder()
     for name, table in tables.items():
         builder = builder.register(name, table)
-    return pl.DataFrame(pa.table(builder.execute(sql)))
+    return pl.DataFrame(arrow_table(builder.execute(sql)))
+
+
+def arrow_table(stream: Any) -> pa.Table:
+    """What has an Arrow stream, as a table. ``pa.table`` would import pandas to ask whether it is one of its frames."""
+    return pa.RecordBatchReader.from_stream(stream).read_all()
 
 
 def missing_columns(table: DeltaTable, spec: TableSpec) -> list[Column]:
@@ -166,7 +171,7 @@ def has_landed(table: DeltaTable, token: str) -> bool:
 
 def data_files(table: DeltaTable) -> list[DataFile]:
     """The files of a table object's version."""
-    rows = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
+    rows = pl.DataFrame(arrow_table(table.get_add_actions(flatten=True)))
     return [_data_file(row) for row in rows.iter_rows(named=True)]
 
 

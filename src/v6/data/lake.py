@@ -18,6 +18,7 @@ from v6.data.delta import (
     DeltaTable,
     TableNotFoundError,
     add_columns,
+    arrow_table,
     first_line,
     missing_columns,
     scan_table,
@@ -147,7 +148,7 @@ class Lake:
         """
         if not self.is_local:
             return
-        files = pa.table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pydict()
+        files = arrow_table(table.get_add_actions(flatten=True)).select(["path", "size_bytes"]).to_pydict()
         for encoded, size in zip(files["path"], files["size_bytes"], strict=True):
             path = f"{self.uri(name)}/{unquote(encoded)}"
             what = wrong_size(path, size)

@@ -8,7 +8,6 @@ meets a closed market fails there.
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,10 @@ from functools import cache, cached_property
 from zoneinfo import ZoneInfo
 
 from v6.errors import SettingsError
+from v6.market_sessions import CBOE_OPTIONS, GLOBEX, LAST_DAY, XNYS, market_sessions
 from v6.scheduler.globex_corrections import corrected_globex_session
 
 FIRST_DAY = date(2000, 1, 1)
-LAST_DAY = date(2046, 12, 31)
 NEW_YORK = ZoneInfo("America/New_York")
 DAY = timedelta(days=1)
 
@@ -119,20 +118,13 @@ def calendar_names() -> list[str]:
 
 @cache
 def _xnys() -> TradingCalendar:
-    import exchange_calendars
-
-    with warnings.catch_warnings():
-        _ignore_pandas_warnings()
-        source = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
-        rows = zip(source.sessions, source.opens_nanos.tolist(), source.closes_nanos.tolist(), strict=True)
-        sessions = [Session(day=stamp.date(), opens=_utc(opens), closes=_utc(closes)) for stamp, opens, closes in rows]
-    return TradingCalendar("XNYS", NEW_YORK, sessions)
+    return TradingCalendar("XNYS", NEW_YORK, _sessions(*XNYS))
 
 
 @cache
 def _cme_equity() -> TradingCalendar:
     sessions = []
-    for session in _of_pandas_market_calendars("CME Globex Equity"):
+    for session in _sessions(*GLOBEX):
         corrected = corrected_globex_session(session.day, session.closes)
         if corrected is not None:
             closes, halts = corrected
@@ -142,7 +134,7 @@ def _cme_equity() -> TradingCalendar:
 
 @cache
 def _cboe_index_options() -> TradingCalendar:
-    return TradingCalendar("CBOE_INDEX_OPTIONS", NEW_YORK, _of_pandas_market_calendars("CBOE_Index_Options"))
+    return TradingCalendar("CBOE_INDEX_OPTIONS", NEW_YORK, _sessions(*CBOE_OPTIONS))
 
 
 @cache
@@ -157,29 +149,12 @@ def _always() -> TradingCalendar:
 _LOADERS = {"XNYS": _xnys, "CME_EQUITY": _cme_equity, "CBOE_INDEX_OPTIONS": _cboe_index_options, "ALWAYS": _always}
 
 
-def _of_pandas_market_calendars(name: str) -> list[Session]:
-    import pandas_market_calendars
-
-    with warnings.catch_warnings():
-        _ignore_pandas_warnings()
-        source = pandas_market_calendars.get_calendar(name)
-        table = source.schedule(FIRST_DAY.isoformat(), LAST_DAY.isoformat())
-        rows = zip(table.index, table["market_open"], table["market_close"], strict=True)
-        return [
-            Session(day=stamp.date(), opens=_utc(opens.value), closes=_utc(closes.value))
-            for stamp, opens, closes in rows
-        ]
-
-
-def _ignore_pandas_warnings() -> None:
-    # Both libraries read columns in ways that pandas 3.1 announces it will change; the values are right today.
-    warnings.filterwarnings("ignore", message="Series.values returning an ndarray that drops timezone")
-    warnings.filterwarnings("ignore", module="pandas_market_calendars")
-    warnings.filterwarnings("ignore", module="exchange_calendars")
-
-
-def _utc(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+def _sessions(library: str, calendar: str) -> list[Session]:
+    return [
+        Session(day=day, opens=datetime.fromtimestamp(opens, UTC), closes=datetime.fromtimestamp(closes, UTC))
+        for day, opens, closes in market_sessions(library, calendar)
+        if day >= FIRST_DAY
+    ]
 
 
 def _overlap(start: datetime, end: datetime, opens: datetime, closes: datetime) -> float:

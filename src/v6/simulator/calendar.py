@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, cached_property
 from zoneinfo import ZoneInfo
 
+from v6.market_sessions import XNYS, market_sessions
+
 NEW_YORK = ZoneInfo("America/New_York")
-FIRST_DAY = date(1990, 1, 1)
-LAST_DAY = date(2046, 12, 31)
 
 
 @dataclass(frozen=True, slots=False)
@@ -77,15 +76,6 @@ def third_friday(year: int, month: int) -> date:
 
 @cache
 def load_sessions() -> Sessions:
-    """All sessions; the calendar package is slow to import, so it is imported here and read once."""
-    import exchange_calendars
-
-    with warnings.catch_warnings():
-        # exchange_calendars 4.13 reads Series.values of a time zone's column, which pandas 3.1 deprecates.
-        warnings.filterwarnings("ignore", message="Series.values returning an ndarray that drops timezone")
-        calendar = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
-    return Sessions(
-        dates=tuple(stamp.date() for stamp in calendar.sessions),
-        opens=tuple((calendar.opens_nanos // 1_000_000_000).tolist()),
-        closes=tuple((calendar.closes_nanos // 1_000_000_000).tolist()),
-    )
+    """All sessions."""
+    dates, opens, closes = zip(*market_sessions(*XNYS), strict=True)
+    return Sessions(dates=dates, opens=opens, closes=closes)
