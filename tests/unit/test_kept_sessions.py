@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -35,11 +36,15 @@ def test_another_version_of_the_library_is_asked_itself(tmp_path: Path) -> None:
     assert len(market_sessions(*XNYS, file=kept)) > 14_000
 
 
-@pytest.mark.parametrize("command", ["freshness", "requests list"])
-async def test_a_command_that_looks_loads_no_pandas(command: str, tmp_path: Path) -> None:
-    queue = IBRequestQueue(str(tmp_path), check=NewRequest.checked)
+async def insert_one(lake: Path) -> None:
+    queue = IBRequestQueue(str(lake), check=NewRequest.checked)
     await queue.insert(request_type="t", symbol="SPY")
     await queue.close()
+
+
+@pytest.mark.parametrize("command", ["freshness", "requests list"])
+def test_a_command_that_looks_loads_no_pandas(command: str, tmp_path: Path) -> None:
+    asyncio.run(insert_one(tmp_path))
     words = [*command.split(), "--lake", str(tmp_path), "--clock", "2026-11-24T15:00:00Z"]
     done = subprocess.run([sys.executable, "-c", QUIET, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
