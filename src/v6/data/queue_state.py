@@ -20,6 +20,7 @@ from v6.data.recent_claims import Rate, RecentClaims, is_claim
 
 _Ready = tuple[datetime, str, int]  # created_at, request_id, revision
 KEY_MEMORY = timedelta(days=2)  # how long after its end the last request of a key is remembered
+STALE_ENTRIES = 10_000  # so many entries of the heaps may be of requests that are pending no more
 FORGET_AT = 10_000  # keys more than at the last look make another look at what can be forgotten worth it
 
 
@@ -84,6 +85,7 @@ class QueueState:
         self._delayed: list[tuple[datetime, str, int]] = []
         self._deadlines: list[tuple[datetime, str, int]] = []
         self._alive_by_key: dict[str, set[str]] = {}
+        self._entries = 0  # pushed since the heaps were last gone through
 
     def knows(self, request_id: str) -> bool:
         """True when a request of that id exists."""
@@ -159,12 +161,22 @@ class QueueState:
         self._forget_at = len(self._keys) + max(FORGET_AT, len(self._keys) // 2)
 
     def _enqueue(self, row: IBRequest) -> None:
+        self._entries += 1
+        if self._entries > STALE_ENTRIES + 2 * len(self.open):
+            self._drop_stale_entries()
         if row.deadline is not None:
             heapq.heappush(self._deadlines, (row.deadline, row.request_id, row.revision))
         if row.not_before is not None:
             heapq.heappush(self._delayed, (row.not_before, row.request_id, row.revision))
         else:
             self._make_ready(row)
+
+    def _drop_stale_entries(self) -> None:
+        """Whoever claims takes stale entries off the tops as it goes; who only inserts and reads never would."""
+        self._entries = 0
+        for heap in (self._delayed, self._deadlines, *self._ready.values()):
+            heap[:] = [entry for entry in heap if self._pending(*entry[1:]) is not None]
+            heapq.heapify(heap)
 
     def _make_ready(self, row: IBRequest) -> None:
         entry = (row.created_at, row.request_id, row.revision)
