@@ -11,7 +11,7 @@ KILLS ?= 300
 LAKE ?= data/lake
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-derive-beside bench-years bench-rivals drills fuzz drill-day drill-weeks drill-causes drill-load notebooks clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-derive-beside bench-years bench-rivals drills fuzz drill-day drill-stalls drill-weeks drill-causes drill-load notebooks clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ drill-weeks: setup ## live three weeks at speed, the scheduler killed 40 times; 
 
 drill-day: setup ## live a trading day at 20 times the speed with its resets, outages and late greeks; about 50 minutes
 	$(BIN)/python -m tests.drills.day
+
+drill-stalls: setup ## stop gateway and worker 300 times in the middle of chains: no message too many; about 8 minutes
+	$(BIN)/python -m bench.drill_stalls
 
 drill-causes: setup ## make everything happen that stops collecting, and see it named and told; about 10 minutes
 	$(BIN)/python -m bench.drill_causes

@@ -125,7 +125,9 @@ async def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The whole run."""
     days = sessions(options.sessions)
     figures: dict[str, Any] = {"rows": store_quarter(Lake(folder / "lake"), days, options.cycles)}
-    async with gateway(options.lines, folder / "lake", figures) as settings, worker(settings, folder / "worker.log"):
+    log = folder / "worker.log"
+    async with gateway(options.lines, folder / "lake", figures) as served, worker(served.settings, log):
+        settings = served.settings
         await rate(settings, options.days, 1)  # cold: contracts are asked and kept
         figures["contracts_per_second_without"] = round(await rate(settings, options.days, options.rounds), 2)
         queue = App(settings.model_copy(update={"log_level": "error"})).queue(source="bench")

@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ PACING_TEXT = "pacing violation"
 
 
 def serve(clock: str, lines: int, ready: Any, stop: Any) -> None:
-    """The simulated gateway in a process of its own; tells its port, and at the end the largest second it saw."""
+    """The simulated gateway in a process of its own; tells its port, and at the end what it counted."""
     asyncio.run(_serve(clock, lines, ready, stop))
 
 
@@ -50,19 +51,27 @@ async def _serve(clock: str, lines: int, ready: Any, stop: Any) -> None:
     from v6.simulator.options import GatewayOptions
     from v6.simulator.server import SimulatedGateway
 
-    options = GatewayOptions(
-        market_data_lines=lines, message_jitter_machine_seconds=0.0, quote_delay_seconds=(0.2, 1.5)
-    )
+    options = GatewayOptions(market_data_lines=lines, quote_delay_seconds=(0.2, 1.5))
     gateway = SimulatedGateway(Market(0), clock=Clock(clock), options=options)
     ready.put(await gateway.start())
     await asyncio.to_thread(stop.wait)
-    ready.put(max(gateway.largest_seconds.values(), default=0))
+    seen = gateway.status()
+    counted = {"largest_second": "largest_window", "messages": "messages"}
+    ready.put({name: seen[key] for name, key in counted.items()} | {"errors_100": seen["errors"].get("100", 0)})
     await gateway.stop()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A gateway: its process, and the settings of those who use it."""
+
+    pid: int
+    settings: Settings
+
+
 @asynccontextmanager
-async def gateway(lines: int, lake: Path, figures: dict[str, Any]) -> AsyncIterator[Settings]:
-    """A gateway with so many lines; when the context ends ``figures`` has the largest second it saw."""
+async def gateway(lines: int, lake: Path, figures: dict[str, Any]) -> AsyncIterator[Served]:
+    """A gateway with so many lines; when the context ends ``figures`` has the largest second and the errors 100."""
     context = mp.get_context("spawn")
     ready, stop = context.Queue(), context.Event()
     clock = str(Clock(NOW).setting)
@@ -70,24 +79,25 @@ async def gateway(lines: int, lake: Path, figures: dict[str, Any]) -> AsyncItera
     process.start()
     try:
         port = await asyncio.to_thread(ready.get, timeout=120)
-        yield Settings(lake=str(lake), gateway_port=port, market_data_lines=lines, clock=clock, log_level="debug")
+        settings = Settings(lake=str(lake), gateway_port=port, market_data_lines=lines, clock=clock, log_level="debug")
+        yield Served(pid=process.pid or 0, settings=settings)
         stop.set()
-        figures["largest_second"] = await asyncio.to_thread(ready.get, timeout=60)
+        figures |= await asyncio.to_thread(ready.get, timeout=60)
     finally:
         stop.set()
         await asyncio.to_thread(process.join)
 
 
 @asynccontextmanager
-async def worker(settings: Settings, log: Path) -> AsyncIterator[None]:
-    """The worker as its own process, logging to a file."""
+async def worker(settings: Settings, log: Path) -> AsyncIterator[int]:
+    """The worker as its own process, logging to a file; its process id."""
     environment = {**os.environ, **as_environment(settings.model_copy(update={"log_format": "json"}))}
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "v6", "worker", env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=stderr
         )
     try:
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.terminate()
@@ -180,10 +190,10 @@ async def collect(folder: Path, lines: int, options: argparse.Namespace, *, cold
     """A cold cycle where asked, then a warm one with urgent snapshots, in one worker's life."""
     figures: dict[str, Any] = {}
     log = folder / f"worker-{lines}.log"
-    async with gateway(lines, folder / "lake", figures) as settings, worker(settings, log):
+    async with gateway(lines, folder / "lake", figures) as served, worker(served.settings, log):
         if cold:
-            figures["cold"] = await cycle(settings, options.symbols, options.days, urgent=False)
-        figures |= await cycle(settings, options.symbols, options.days, urgent=True)
+            figures["cold"] = await cycle(served.settings, options.symbols, options.days, urgent=False)
+        figures |= await cycle(served.settings, options.symbols, options.days, urgent=True)
     codes = codes_in(log)
     figures["pacing_errors"] = sum(count for code, count in codes.items() if code)
     figures |= blocks_in(log)
@@ -195,9 +205,9 @@ async def plain(folder: Path, count: int) -> dict[str, Any]:
     """What ib_async's own reqTickers reaches: one after the other, and fifty at once."""
     logging.getLogger("ib_async").setLevel(logging.CRITICAL)
     figures: dict[str, Any] = {}
-    async with gateway(100, folder / "plain", figures) as settings:
+    async with gateway(100, folder / "plain", figures) as served:
         ib = ib_async.IB()
-        await ib.connectAsync(settings.gateway_host, settings.gateway_port, clientId=1)
+        await ib.connectAsync(served.settings.gateway_host, served.settings.gateway_port, clientId=1)
         (stock,) = await ib.reqContractDetailsAsync(ib_async.Stock("SPY", "SMART", "USD"))
         listings = await ib.reqSecDefOptParamsAsync("SPY", "", "STK", stock.contract.conId)  # type: ignore[union-attr]
         (listing,) = [one for one in listings if one.exchange == "SMART"]

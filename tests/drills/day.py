@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from typing import Any
 import polars as pl
 from tests.drills.invariants import Findings, check
 from tests.drills.plan import Planned, planned
-from tests.drills.processes import SECONDS, environment
+from tests.drills.processes import SECONDS, environment, wait_until
 
 from v6.clock import Clock
 from v6.data.ib_request_queue import IBRequestQueue
@@ -38,12 +39,16 @@ from v6.data.worker_state import WORKER_STATE
 SPEED = 20.0
 LINES = 100
 END_SECONDS = 3600  # clock time in which all that is left has to end
-# Of the last quarter over the second one, at most; when markets are open more ticks come than at night.
-GROWTH = {"memory_growth": 1.2, "cpu_growth": 2.0}
+# At most: memory of the last quarter over the second one; CPU of later hours over earlier ones that are like them.
+GROWTH = {"memory_growth": 1.2, "cpu_growth": 1.4}
 PACING = {100, 101}
+READY = '"state": "ready"'
 BLOCKED = 3  # times over 50 ms, at most: the first chain loads code
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+Span = tuple[float, float]  # minutes after the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,7 @@ class Day:
     competing_seconds: float
     lost_seconds: float
     restart_seconds: float
-    is_flat: bool  # long enough to tell
+    alike: Sequence[tuple[Span, Span]]  # hours that ask for as much, before and after; none where it is too short
 
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -74,7 +79,7 @@ FULL = Day(
         "nightly_reset": 12, "market_data": 600, "history": 660, "competing": 719, "lost": 780, "restart": 840,
     },
     reset_seconds=900, closed_seconds=120, farm_seconds=600, competing_seconds=420, lost_seconds=240,
-    restart_seconds=60, is_flat=True,
+    restart_seconds=60, alike=[((60, 300), (300, 540)), ((570, 715), (845, 955))],  # the night, the session
 )  # fmt: skip
 SHORT = Day(
     start=MONDAY + timedelta(hours=19),
@@ -82,14 +87,14 @@ SHORT = Day(
     every_minutes=1,
     at_once=4,
     faults={"nightly_reset": 1.5, "market_data": 5, "history": 7.5, "competing": 10, "lost": 17, "restart": 20},
-    reset_seconds=30, closed_seconds=5, farm_seconds=60, competing_seconds=30, lost_seconds=40, restart_seconds=15,
-    is_flat=False,
+    reset_seconds=30, closed_seconds=5, farm_seconds=60, competing_seconds=150, lost_seconds=40, restart_seconds=15,
+    alike=[],
 )  # fmt: skip
 
 
-def script_of(day: Day) -> str:
-    """The faults as the gateway takes them."""
-    faults: list[dict[str, Any]] = [
+def orders_of(day: Day) -> list[dict[str, Any]]:
+    """The faults as the gateway takes them; their time begins when they are ordered."""
+    return [
         {"do": "late_greeks", "sec_type": "OPT", "delay": [5, 9], "probability": 0.1},
         {
             "do": "nightly_reset", "after_seconds": 60 * day.faults["nightly_reset"], "seconds": day.reset_seconds,
@@ -113,10 +118,16 @@ def script_of(day: Day) -> str:
         },
         {"do": "restart", "after_seconds": 60 * day.faults["restart"], "seconds": day.restart_seconds},
     ]  # fmt: skip
-    lines = ["seed = 7"]
-    for fault in faults:
-        lines += ["", "[[fault]]", *(f"{name} = {json.dumps(value)}" for name, value in fault.items())]
-    return "\n".join(lines) + "\n"
+
+
+def order(port: int, orders: Sequence[Mapping[str, Any]]) -> None:
+    """Have the gateway take orders at its control port."""
+    with socket.create_connection(("127.0.0.1", port)) as control, control.makefile("rw") as lines:
+        for one in orders:
+            lines.write(json.dumps(one) + "\n")
+            lines.flush()
+            answer = json.loads(lines.readline())
+            assert answer["ok"], answer
 
 
 @dataclass
@@ -156,9 +167,11 @@ class DayDrill:
 
     def run(self) -> dict[str, Any]:
         """Live it, then compare; the figures."""
-        (self.folder / "faults.toml").write_text(script_of(self.day))
         self.clock = Clock(f"{self.day.start.isoformat()}@{datetime.now(UTC).isoformat()}*{SPEED:g}")
-        with self._gateway() as port, self._worker(port) as worker:
+        with self._gateway() as (port, control), self._worker(port) as worker:
+            wait_until(lambda: READY in self.log.read_text(), "a session")
+            self._began = self.clock.now()
+            order(control, orders_of(self.day))
             measured = Measured(worker.pid)
             self._live(measured)
             self._await_end()
@@ -175,7 +188,7 @@ class DayDrill:
             await queue.close()
 
         for first in range(0, len(self.requests), self.day.at_once):
-            due = self.day.start + timedelta(minutes=self.day.every_minutes * first / self.day.at_once)
+            due = self._began + timedelta(minutes=self.day.every_minutes * first / self.day.at_once)
             while (left := (due - self.clock.now()).total_seconds()) > 0:
                 time.sleep(min(left / SPEED, 1.0))
             asyncio.run(insert(self.requests[first : first + self.day.at_once]))
@@ -222,26 +235,32 @@ class DayDrill:
     def _flatness(self, measured: Measured, own: Sequence[float]) -> dict[str, Any]:
         quarter = max(1, len(measured.memory) // 4)
         memory = [statistics.median(measured.memory[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
-        cpu = [sum(measured.cpu[n * quarter : (n + 1) * quarter]) for n in (1, 3)]
-        growth = {"memory_growth": round(memory[1] / memory[0], 3), "cpu_growth": round(cpu[1] / max(cpu[0], 0.1), 3)}
-        if self.day.is_flat:
-            self.wrong += [f"{name} is {value}" for name, value in growth.items() if value > GROWTH[name]]
+        cpu = [round(self._cpu(measured, later) / self._cpu(measured, earlier), 3) for earlier, later in self.day.alike]
+        growth: dict[str, float | None] = {
+            "memory_growth": round(memory[1] / memory[0], 3),
+            "cpu_growth": max(cpu, default=None),
+        }
+        if self.day.alike:
+            self.wrong += [f"{name} is {value}" for name, value in growth.items() if value and value > GROWTH[name]]
             if len(own) > BLOCKED:
                 self.wrong.append(f"the event loop was blocked {len(own)} times by its own work")
         return {"memory_mb": round(memory[1] / 1e6), **growth}
 
+    def _cpu(self, measured: Measured, span: Span) -> float:
+        """Seconds that the worker used between two looks, as a rule."""
+        first, last = (int(minute / self.day.every_minutes) for minute in span)
+        return statistics.median(measured.cpu[first:last])
+
     # Processes
 
     @contextmanager
-    def _gateway(self) -> Iterator[int]:
-        files = ["--journal", str(self.journal), "--faults", str(self.folder / "faults.toml")]
-        # At this speed 25 ms of the machine are half a second: how well a second is filled is bench-session's subject.
-        limits = ["--lines", str(LINES), "--over-limit", "queue"]
-        process = self._start("--json", "gateway", "--port", "0", *limits, *files)
+    def _gateway(self) -> Iterator[tuple[int, int]]:
+        where = ["--port", "0", "--control-port", "0", "--journal", str(self.journal)]
+        process = self._start("--json", "gateway", "--lines", str(LINES), *where)
         try:
             assert process.stdout is not None
             address = json.loads(process.stdout.readline())
-            yield address["port"]
+            yield address["port"], address["control_port"]
             process.terminate()
             process.communicate(timeout=SECONDS)
         finally:

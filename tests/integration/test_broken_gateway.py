@@ -30,7 +30,7 @@ WHOLE = Completeness(required=frozenset({"bid", "ask", "model"}), wait_seconds=1
 
 @asynccontextmanager
 async def simulated(**options: Any) -> AsyncIterator[SimulatedGateway]:
-    chosen = GatewayOptions(message_jitter_machine_seconds=0.0, message_limit=1000, **options)
+    chosen = GatewayOptions(message_limit=1000, **options)
     gateway = SimulatedGateway(SmallMarket(), clock=Clock(f"{NOON.isoformat()}*{SPEED}"), options=chosen)
     await gateway.start()
     try:

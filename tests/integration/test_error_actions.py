@@ -105,7 +105,6 @@ class Run:
 async def gateway(tmp_path: Path) -> AsyncIterator[SimulatedGateway]:
     options = GatewayOptions(
         journal=tmp_path / "journal.jsonl",
-        message_jitter_machine_seconds=0.0,
         quote_delay_seconds=(0.01, 0.1),
         history_delay_seconds=(0.01, 0.02),
         message_limit=1000,

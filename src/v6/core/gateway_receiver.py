@@ -57,14 +57,12 @@ class GatewayReceiver:
         self,
         *,
         on_notice: Callable[[int, int, str], None],
-        on_packet: Callable[[], None],
         on_proof: Callable[[int], None],
         is_answer_reliable: Callable[[], bool],
         clock: Clock,
     ) -> None:
         """``on_proof`` is told the number of a message that is known to have been read: its answer has begun."""
         self._on_notice = on_notice
-        self._on_packet = on_packet
         self._on_proof = on_proof
         self._is_answer_reliable = is_answer_reliable
         self._clock = clock
@@ -76,7 +74,6 @@ class GatewayReceiver:
     def heard(self) -> None:
         """A packet came in."""
         self.heard_at = self._clock.monotonic()
-        self._on_packet()
 
     def proof_of(self, call_id: int, number: int) -> None:
         """The first answer to this call proves that the message of that number has been read."""

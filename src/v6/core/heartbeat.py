@@ -122,6 +122,8 @@ class Heartbeat:
                 async with self._clock.timeout(self._answer_seconds * self._clock.speed):
                     answer = await call.answer
             except TimeoutError as error:
+                # Its answer may still come, and would pass for one to the next question: no session outlives this.
+                session.close(f"the gateway at {self._address} does not answer any more (no heartbeat)")
                 raise GatewayError("no heartbeat", category=ErrorCategory.TIMEOUT) from error
             return int(answer[0])
 

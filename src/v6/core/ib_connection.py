@@ -210,7 +210,6 @@ class IBConnectionManager:
     def _receiver(self) -> GatewayReceiver:
         return GatewayReceiver(
             on_notice=self._on_notice,
-            on_packet=self.pacing.messages.heard,
             on_proof=self.pacing.messages.proven,
             is_answer_reliable=lambda: self._status.is_answer_reliable,
             clock=self.clock,

@@ -1,17 +1,18 @@
-"""Messages per second, as the gateway counts them: when they arrive, not when they are sent.
+"""Messages per second, as the gateway counts them: when it reads them, not when they are sent.
 
-A message that is sent 1.00 s after another may arrive 0.95 s after it, when the gateway was busy and read the first one
-late. A fixed allowance for that costs its share of the limit and still fails when the gateway stalls for longer. So the
-limiter learns from what comes back when its messages have arrived, and lets a message go one second after the one
-``per_second`` places before it is *known* to have arrived:
+A message that is sent 1.00 s after another may be read 0.95 s after it, or at the same moment, when the gateway stood
+still and read the first one late. No allowance for that is wide enough, and data that come in meanwhile tell nothing:
+they may have been under way. So a message goes one second after the one ``per_second`` places before it is *proven* to
+have been read, and nothing but an answer to it, or to a later one, is a proof:
 
 - an answer to a request proves that it, and all that was sent before, has been read (``proven``);
-- a gateway that sends is a gateway that reads: data which came in two further packets, some time after a message was
-  sent, tell that it has been read (``heard``);
-- silence proves nothing: before the last place of the window is given away the limiter asks for an echo (``echo``).
+- where answers are late, an ``echo`` is asked for: a question that every gateway answers at once.
 
-So at most ``per_second`` messages are ever in doubt, and a gateway that hangs for seconds and then reads everything at
-once does not count too many.
+A message cannot be read before it is sent, nor after it is answered. So no second has more than ``per_second``
+messages, however long either side stands still, and whatever the network holds back. What it costs is the time from
+sending to the proof: ``per_second`` messages need one second and that time. While answers come soon messages are evenly
+spaced, and each proves those before it. Where they are late, half of a second's messages go at once with an echo behind
+them: two messages a second for the echoes, and the time of one echo instead of that of an answer.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from v6.clock import Clock
 from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
 
 WINDOW_SECONDS = 1.0
-MARGIN_MACHINE_SECONDS = 0.001
-CATCH_UP_MESSAGES = 4  # a timer that fires late may be made good by so many messages at once
-READ_MACHINE_SECONDS = 0.02  # a gateway that sends has read what came so long before
-SILENCE_MACHINE_SECONDS = 0.25  # without news for so long an echo is asked for
-UNKNOWN_MACHINE_SECONDS = 0.045  # where nothing tells when messages arrive
+MARGIN_MACHINE_SECONDS = 0.001  # two machines' seconds are not equally long
+CATCH_UP_SECONDS = 0.1  # what a timer that fires late, or a loop that was busy, may make good at once
+SILENCE_MACHINE_SECONDS = 0.25  # where all places but one are in doubt for so long an echo is asked for
+LATE_MACHINE_SECONDS = 0.02  # an answer that takes so long, and two places more, costs more than echoes do
+ANSWERS_OF = 10  # so many answers tell how late they are
+GIVEN_UP_MACHINE_SECONDS = 10.0  # with one message a second none is left for an echo: read by then, or never
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +42,14 @@ class _Sent:
 
 
 class MessageLimiter:
-    """At most ``per_second`` messages in any second as the receiver counts them, evenly spaced.
+    """At most ``per_second`` messages in any second, as whoever receives them counts.
 
-    ``echo`` asks the gateway for a sign of life; without it, arrival is taken to be 45 ms after sending.
+    ``echo`` asks the gateway for a sign of life, as a message with ``is_echo``.
     """
 
     reason = "messages per second"
 
-    def __init__(self, *, per_second: int, clock: Clock, echo: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, per_second: int, clock: Clock, echo: Callable[[], None]) -> None:
         self.per_second = per_second
         self._clock = clock
         self._echo = echo
@@ -55,10 +57,11 @@ class MessageLimiter:
         self._spacing = WINDOW_SECONDS / per_second
         self._numbers = itertools.count()
         self._in_doubt: deque[_Sent] = deque()
-        self._arrived: deque[float] = deque(maxlen=per_second)
-        self._sent: deque[float] = deque(maxlen=per_second)
-        self._last_packet = float("-inf")
-        self._next_at = float("-inf")
+        self._read: deque[float] = deque(maxlen=per_second)  # when, at the latest
+        self._sent: deque[_Sent] = deque(maxlen=per_second)
+        self._answer_seconds = 0.0
+        self._last_echo = -1
+        self._next_at = self._held_until = float("-inf")
         self._queue = FairQueue(clock.monotonic)
 
     @asynccontextmanager
@@ -66,88 +69,93 @@ class MessageLimiter:
         """Enter when one message may be sent, with its number; send it inside. An echo may take the last place."""
         ticket = self._queue.join(claimant)
         try:
-            await self._wait_for_turn(ticket, self.per_second if is_echo else max(1, self.per_second - 1))
-            number = self._record()
+            await self._wait_for_turn(ticket, is_echo=is_echo)
+            number = self._record(is_echo=is_echo)
         finally:
             self._queue.leave(ticket)
         yield number
 
-    async def _wait_for_turn(self, ticket: Ticket, doubts: int) -> None:
+    async def _wait_for_turn(self, ticket: Ticket, *, is_echo: bool) -> None:
         while True:
             ticket.woken.clear()
             if not self._queue.is_first(ticket):
                 await ticket.woken.wait()
-            elif self._echo is not None and len(self._in_doubt) >= doubts:
+            elif len(self._in_doubt) >= (self.per_second if is_echo else self._most_in_doubt()):
                 await self._wait_for_news(ticket)
             elif (seconds := self._seconds_until_free()) > 0:
                 await self._clock.sleep(seconds)
             else:
                 return
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether answers take longer than echoes cost."""
+        return self._answer_seconds > LATE_MACHINE_SECONDS * self._clock.speed + 2 * self._spacing
+
+    def _most_in_doubt(self) -> int:
+        """So many may be in doubt before one that is no echo: one place is left for it."""
+        return max(1, (self.per_second // 2 if self._is_late else self.per_second) - 1)
+
     async def _wait_for_news(self, ticket: Ticket) -> None:
-        silence = self._clock.monotonic() - max(self._in_doubt[0].at, self._last_packet)
-        longest = SILENCE_MACHINE_SECONDS * self._clock.speed
-        if silence >= longest and self._echo is not None:
+        oldest, silence = self._in_doubt[0], SILENCE_MACHINE_SECONDS * self._clock.speed
+        age = self._clock.monotonic() - oldest.at
+        if self.per_second == 1 and age >= GIVEN_UP_MACHINE_SECONDS * self._clock.speed:
+            self.forget()
+            return
+        if (self._is_late or age >= silence) and self._last_echo < oldest.number:  # none is under way
             self._echo()
-        await ticket.woken_within(longest, self._clock)
+        await ticket.woken_within(silence, self._clock)
 
     def _seconds_until_free(self) -> float:
-        return max(self._next_at, self._window_at()) - self._clock.monotonic()
+        evenly = float("-inf") if self._is_late else self._next_at
+        return max(evenly, self._held_until, self._window_at()) - self._clock.monotonic()
 
     def _window_at(self) -> float:
-        """When the window has room: a second after the message that leaves it had arrived."""
-        leaves = self.per_second - len(self._in_doubt)  # so many places from the end of those that arrived
-        if leaves <= 0:
-            unknown = UNKNOWN_MACHINE_SECONDS * self._clock.speed
-            return self._in_doubt[-self.per_second].at + unknown + self._window
-        return self._arrived[-leaves] + self._window if len(self._arrived) >= leaves else float("-inf")
+        """When the window has room: a second after the message that leaves it has been read."""
+        leaves = self.per_second - len(self._in_doubt)  # so many places from the end of those that were read
+        return self._read[-leaves] + self._window if len(self._read) >= leaves else float("-inf")
 
-    def _record(self) -> int:
+    def _record(self, *, is_echo: bool) -> int:
         now = self._clock.monotonic()
         sent = _Sent(number=next(self._numbers), at=now)
         self._in_doubt.append(sent)
-        self._sent.append(now)
-        if self._echo is None:
-            self._assume_arrived()
-        self._next_at = max(self._next_at, now - CATCH_UP_MESSAGES * self._spacing) + self._spacing
+        self._sent.append(sent)
+        if is_echo:
+            self._last_echo = sent.number
+        self._next_at = max(self._next_at, now - CATCH_UP_SECONDS) + self._spacing
         return sent.number
 
-    def _assume_arrived(self) -> None:
-        """Nothing will tell: it arrives a little after it was sent."""
-        sent = self._in_doubt.popleft()
-        self._arrived.append(sent.at + UNKNOWN_MACHINE_SECONDS * self._clock.speed)
-
     def proven(self, number: int) -> None:
-        """The message of that number, and all before it, has been read by now."""
-        self._settle(lambda sent: sent.number <= number)
+        """The message of that number was answered: it, and all before it, has been read by now."""
+        if number != self._last_echo:
+            self._note_answer(number)
+        self._settle(number)
 
-    def heard(self) -> None:
-        """A packet came in."""
-        now = self._clock.monotonic()
-        read_before = min(self._last_packet, now - READ_MACHINE_SECONDS * self._clock.speed)
-        self._last_packet = now
-        self._settle(lambda sent: sent.at <= read_before)
+    def _note_answer(self, number: int) -> None:
+        sent = self._sent[max(0, number - self._sent[0].number)]
+        self._answer_seconds += (self._clock.monotonic() - sent.at - self._answer_seconds) / ANSWERS_OF
 
     def forget(self) -> None:
-        """The session is gone: what was in doubt has arrived by now or never will."""
-        self._settle(lambda _: True)
+        """The session is gone: what was in doubt has been read by now or never will be."""
+        if self._in_doubt:
+            self._settle(self._in_doubt[-1].number)
 
-    def _settle(self, has_arrived: Callable[[_Sent], bool]) -> None:
+    def _settle(self, number: int) -> None:
         now, before = self._clock.monotonic(), len(self._in_doubt)
-        while self._in_doubt and has_arrived(self._in_doubt[0]):
+        while self._in_doubt and self._in_doubt[0].number <= number:
             self._in_doubt.popleft()
-            self._arrived.append(now)
+            self._read.append(now)
         if len(self._in_doubt) < before:
             self._queue.wake_first()
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so long: the gateway said that we were too fast."""
-        self._next_at = max(self._next_at, self._clock.monotonic() + seconds)
+        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
 
     def in_last_second(self) -> int:
         """Messages sent in the last second."""
         since = self._clock.monotonic() - WINDOW_SECONDS
-        return sum(1 for sent in self._sent if sent > since)
+        return sum(1 for sent in self._sent if sent.at > since)
 
     def waits(self) -> dict[str, Wait]:
         """What waits to be sent, by request."""

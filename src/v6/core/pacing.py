@@ -32,8 +32,9 @@ class Pacing:
         record: PacingRecord | None = None,
         echo: Callable[[], None] | None = None,
     ) -> None:
+        """``echo`` is called when the message limiter wants a question sent that every gateway answers at once."""
         per_second = messages_per_second or max(1, market_data_lines // 2)
-        self.messages = MessageLimiter(per_second=per_second, clock=clock, echo=echo)
+        self.messages = MessageLimiter(per_second=per_second, clock=clock, echo=echo or _nothing)
         self.lines = LineLimiter(lines=market_data_lines, clock=clock)
         self.historical = SlotLimiter(slots=historical_slots, clock=clock, reason="open historical requests")
         self.details = SlotLimiter(slots=BROAD_DETAILS_AT_ONCE, clock=clock, reason="broad contract-details requests")

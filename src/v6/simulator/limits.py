@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Hashable
 
+MESSAGE_SECONDS = 1.0
 SMALL_BAR_SECONDS = 30
 IDENTICAL_SECONDS = 15.0
 BURST_SECONDS = 2.0
@@ -16,18 +17,17 @@ LONG_REQUESTS = 60
 class MessageRate:
     """Messages of one client within a sliding second. A rejected message does not count, but is a strike."""
 
-    def __init__(self, *, limit: int, window_seconds: float = 1.0) -> None:
+    def __init__(self, *, limit: int) -> None:
         self.limit = limit
         self.strikes = 0
         self.largest = 0  # most messages of any sliding second, those that were rejected as well
-        self._window = window_seconds
         self._times: deque[float] = deque()
         self._arrivals: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
         """Count a message; False when it is one too many."""
         self._arrivals.append(now)
-        while now - self._arrivals[0] >= 1.0:
+        while now - self._arrivals[0] >= MESSAGE_SECONDS:
             self._arrivals.popleft()
         self.largest = max(self.largest, len(self._arrivals))
         self._forget(now)
@@ -41,10 +41,10 @@ class MessageRate:
         """How long a message has to wait to be within the limit; 0 when it need not."""
         self._forget(now)
         over = len(self._times) - self.limit
-        return 0.0 if over < 0 else self._times[over] + self._window - now
+        return 0.0 if over < 0 else self._times[over] + MESSAGE_SECONDS - now
 
     def _forget(self, now: float) -> None:
-        while self._times and now - self._times[0] >= self._window:
+        while self._times and now - self._times[0] >= MESSAGE_SECONDS:
             self._times.popleft()
 
 

@@ -25,8 +25,6 @@ class GatewayOptions:
     open_history_requests: int = 50
     over_limit: Literal["reject", "queue"] = "reject"  # a message above the limit: error 100, or a wait
     message_strikes: int = 3  # rejected messages until the session is closed
-    # The server counts messages when it reads them, so a client's even spacing arrives a little compressed.
-    message_jitter_machine_seconds: float = 0.05
     quote_delay_seconds: Range = (0.2, 1.5)
     update_interval_seconds: Range = (1.0, 3.0)
     snapshot_limit_seconds: float = 11.0

@@ -96,8 +96,7 @@ class Session:
         self._flowing.set()
         self._held_bytes: list[bytes] | None = None  # what a stalled session sends when it goes on
         self._asks_for_pace = False
-        jitter = min(0.5, gateway.options.message_jitter_machine_seconds * gateway.clock.speed)
-        self._rate = MessageRate(limit=gateway.options.messages_per_second, window_seconds=1.0 - jitter)
+        self._rate = MessageRate(limit=gateway.options.messages_per_second)
 
     @property
     def now(self) -> datetime:

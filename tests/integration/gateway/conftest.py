@@ -153,7 +153,7 @@ async def start_gateway() -> AsyncIterator[StartGateway]:
     started: list[SimulatedGateway] = []
 
     async def start(*, speed: float = 10, journal: Path | None = None, **options: object) -> SimulatedGateway:
-        chosen = GatewayOptions(journal=journal, message_jitter_machine_seconds=0.0, **options)  # type: ignore[arg-type]
+        chosen = GatewayOptions(journal=journal, **options)  # type: ignore[arg-type]
         clock = Clock(f"{NOON.isoformat()}*{speed:g}")
         gateway = SimulatedGateway(SmallMarket(), clock=clock, options=chosen)
         started.append(gateway)
