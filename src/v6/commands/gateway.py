@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -118,15 +118,37 @@ async def _serve(call: Call, served: SimulatedGateway, clock: Clock) -> None:
         await start(served)
         _announce(call, served, clock)
         try:
-            await stopped.wait()
+            await first_of(stopped.wait(), served.journal_broken())
         finally:
             seen = served.status()
             await served.stop()
+        _check_journal(served)
         if not call.out.as_json:
             call.out.line(
                 f"served {seen['messages']:,} messages; the largest window was {seen['largest_window']} in a second"
                 f" of at most {seen['messages_per_second']}; errors sent: {seen['errors'] or 'none'}"
             )
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them has ended; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_journal(served: SimulatedGateway) -> None:
+    """Raises SettingsError when something that was served does not stand in it."""
+    error = served.journal_failure
+    if error is not None:
+        raise SettingsError(
+            f"the journal {served.options.journal} cannot be written any more: {error.strerror or error}: "
+            "make room, or choose another --journal"
+        ) from error
 
 
 def _announce(call: Call, served: SimulatedGateway, clock: Clock) -> None:

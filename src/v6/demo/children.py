@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from v6.tied import tied
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
+LOOK_SECONDS = 0.5
 ERRORS: Mapping[int, type[V6Error]] = {
     ExitCode.USAGE: SettingsError,
     ExitCode.LAKE: LakeError,
@@ -91,6 +92,26 @@ async def address_of(gateway: Child) -> GatewayAddress:
         text = f"the demo's gateway does not listen after {READY_SECONDS:.0f} s: see {gateway.log}"
         raise GatewayUnavailable(text) from error
     return GatewayAddress(**json.loads(line))
+
+
+async def until_finished(worker: Child, gateway: Child, look: Callable[[], Awaitable[None]]) -> None:
+    """Look every half second until the worker has ended.
+
+    Raises:
+        V6Error: the worker failed, or the gateway is gone: the worker would wait for it for ever.
+    """
+    finished = asyncio.create_task(worker.finished(), name="demo worker")
+    gone = asyncio.create_task(gateway.process.wait(), name="demo gateway")
+    try:
+        while not finished.done():
+            await asyncio.wait({finished, gone}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() and not finished.done():
+                raise gateway.error(gone.result())
+            await look()
+    finally:
+        finished.cancel()
+        gone.cancel()
+    finished.result()
 
 
 async def _end(process: Process) -> None:

@@ -12,13 +12,12 @@ from v6.app import App
 from v6.clock import Clock
 from v6.data.ib_request import IBRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
-from v6.demo.children import Child, GatewayAddress, address_of, running
+from v6.demo.children import Child, GatewayAddress, address_of, running, until_finished
 from v6.demo.plan import planned_requests, urgent_request
 from v6.demo.progress import JournalTail, Progress, requests_now, rows_of
 from v6.errors import RequestFailed, SettingsError
 from v6.settings import Settings
 
-LOOK_SECONDS = 0.5
 URGENT_AFTER_CONTRACTS = 100  # the chains are well under way then
 
 Show = Callable[[Progress], None]
@@ -80,7 +79,7 @@ async def run_demo(settings: Settings, folder: DemoFolder, *, seed: int, urgent:
         await run.insert()
         drain = running("worker", ["worker", "--drain"], here.settings, folder.path / "worker.log")
         worker = await stack.enter_async_context(drain)
-        await run.watch(worker, urgent=urgent)
+        await run.watch(worker, gateway, urgent=urgent)
     return run.result()
 
 
@@ -118,19 +117,16 @@ class _Run:
         """Put everything into the queue in one commit."""
         self._ids = await self._queue.insert_many(planned_requests())
 
-    async def watch(self, worker: Child, *, urgent: bool) -> None:
-        """Look until the worker has drained the queue; on the way, insert the urgent request."""
-        finished = asyncio.create_task(worker.finished(), name="demo worker")
-        try:
-            while not finished.done():
-                await asyncio.wait({finished}, timeout=LOOK_SECONDS)
-                await self._look()
-                if urgent and self._urgent_id is None and self._journal.asked >= URGENT_AFTER_CONTRACTS:
-                    [self._urgent_id] = await self._queue.insert_many([urgent_request()])
-                    self._ids.append(self._urgent_id)
-        finally:
-            finished.cancel()
-        finished.result()
+    async def watch(self, worker: Child, gateway: Child, *, urgent: bool) -> None:
+        """Look until the worker has drained the queue; on the way, insert the urgent request. Raises V6Error."""
+
+        async def look() -> None:
+            await self._look()
+            if urgent and self._urgent_id is None and self._journal.asked >= URGENT_AFTER_CONTRACTS:
+                [self._urgent_id] = await self._queue.insert_many([urgent_request()])
+                self._ids.append(self._urgent_id)
+
+        await until_finished(worker, gateway, look)
         await self._look()
 
     async def _look(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,16 @@ from v6.clock import Clock
 
 
 class Journal:
-    """Appends lines to a file; without a path it does nothing. Lines reach the disk at ``flush``."""
+    """Appends lines to a file; without a path it does nothing. Lines reach the disk at ``flush``.
+
+    ``failure`` is what ended it when a line could not be written: nothing is kept after it.
+    """
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._clock = clock
         self._path = path
         self._file: TextIO | None = None
+        self.failure: OSError | None = None
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -28,6 +33,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.flush()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -49,9 +55,23 @@ class Journal:
             "kind": kind,
             "values": list(values),
         }
-        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        try:
+            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        except OSError as error:
+            self._fail(error)
 
     def flush(self) -> None:
         """Hand what was written to the operating system."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):  # it tries once more to write what it holds
+            if file is not None:
+                file.close()

@@ -63,6 +63,7 @@ class SimulatedGateway:
         self._control = ControlPort(self.faults, self.status) if self.options.control_port is not None else None
         self._server: asyncio.Server | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self._journal_broken = asyncio.Event()
         self._connections: dict[asyncio.Task[None], Session] = {}
 
     @property
@@ -84,6 +85,15 @@ class SimulatedGateway:
     def control_port(self) -> int | None:
         """Where faults can be ordered; None when nowhere."""
         return None if self._control is None else self._control.port
+
+    @property
+    def journal_failure(self) -> OSError | None:
+        """Why the journal could not be written on; None while it can."""
+        return self._gateway.journal.failure
+
+    async def journal_broken(self) -> None:
+        """Wait until the journal cannot be written any more."""
+        await self._journal_broken.wait()
 
     def status(self) -> dict[str, Any]:
         """What it is doing and has seen so far. Windows are in messages of one client within a sliding second."""
@@ -178,3 +188,5 @@ class SimulatedGateway:
         while self._gateway.journal.is_open:
             await clock.sleep(FLUSH_SECONDS * clock.speed)
             self._gateway.journal.flush()
+        if self.journal_failure is not None:
+            self._journal_broken.set()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ib_async
@@ -124,3 +126,13 @@ async def test_the_official_client_gets_each_error_under_its_request(start_gatew
         assert len(named(await client.until_named("accountSummaryEnd"), "accountSummary")) == 1
         client.requests.reqCurrentTime()
         await client.until_named("currentTime")
+
+
+async def test_a_journal_that_cannot_be_written_any_more_is_known_and_ends_nothing_else(start_gateway: Any) -> None:
+    gateway = await start_gateway(journal=Path("/dev/full"))
+    async with ib_async_connected(gateway.port) as (client, _):
+        assert len(await client.reqContractDetailsAsync(SPY)) == 1
+        async with asyncio.timeout(10):
+            await gateway.journal_broken()
+        assert gateway.journal_failure.errno == errno.ENOSPC
+        assert len(await client.reqContractDetailsAsync(SPY)) == 1
