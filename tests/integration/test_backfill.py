@@ -145,6 +145,15 @@ async def test_parts_of_a_session_are_filled_together_and_told_apart(queue: IBRe
     assert not plan_backfill(rows, [], NOW)  # its schedule is gone, and its name tells nobody what to ask
 
 
+def test_what_is_asked_by_day_is_no_snapshot_and_is_filled_day_by_day(tmp_path: Path) -> None:
+    (quality,) = [schedule for schedule in SCHEDULES if schedule.id == "quality"]
+    days = date(2026, 11, 25), date(2026, 11, 27)  # between them Thanksgiving
+    fills = plan_backfill(missing_of(quality, days, CoverageTable(tmp_path), now=NOW), SCHEDULES, NOW)
+    assert [dict(fill.request.parameters) for fill in fills] == [{"day": "2026-11-25"}, {"day": "2026-11-27"}]
+    (slot,) = quality.slots(NOW - timedelta(days=1), NOW)
+    assert slot.request().parameters == {"day": "2026-11-27"}
+
+
 async def test_it_fills_holes_by_itself_and_gives_up_after_three_times(queue: IBRequestQueue) -> None:
     clock, ledger = clock_of(queue), ledger_of(queue)
     ledger.table.record(holes("2026-11-27", "2026-11-28"))

@@ -22,6 +22,7 @@ SMALL_BAR = timedelta(seconds=30)
 SECONDS_A_SMALL_PAGE = 10.0
 SECONDS_A_PAGE = 2.0
 GAP = timedelta(days=5)  # sessions that lie no further apart than a long weekend are asked together
+OF_THE_HOLE = ("duration", "start", "end", "day")  # parameters that say which interval is asked for
 PAGE_SHARE = 0.8  # of the longest page: an answer is never cut short
 
 
@@ -43,7 +44,10 @@ def plan_backfill(holes: Iterable[CoverageRow], schedules: Sequence[Schedule], n
     for _, series in groupby(ordered, key=lambda hole: (*hole.interval.key[:3], hole.schedule_id)):
         holes_of_series = list(series)
         parameters = _parameters(holes_of_series[0], by_id)
-        if parameters is not None:
+        schedule = by_id.get(holes_of_series[0].schedule_id or "")
+        if parameters is not None and schedule is not None and schedule.asks_by_day:
+            fills += [_fill_day(hole, parameters) for hole in holes_of_series]
+        elif parameters is not None:
             fills += [_fill(group, parameters) for group in _groups(holes_of_series, parameters)]
     return fills
 
@@ -66,7 +70,9 @@ def _parameters(hole: CoverageRow, schedules: Mapping[str, Schedule]) -> dict[st
     is_bars = hole.interval.request_type == BARS
     if schedule is None or schedule.request_type != hole.interval.request_type:
         return bar_parameters(hole.interval.series) if is_bars else None
-    values = {name: value for name, value in schedule.parameters.items() if name not in ("duration", "start", "end")}
+    values = {
+        name: value for name, value in schedule.parameters.items() if name not in ("duration", "start", "end", "day")
+    }
     if schedule.months is not None:
         values["month"] = hole.interval.series.rpartition(" ")[2]
     return values
@@ -84,6 +90,19 @@ def _groups(holes: Sequence[CoverageRow], parameters: Mapping[str, Any]) -> Iter
         group.append(hole)
     if group:
         yield group
+
+
+def _fill_day(hole: CoverageRow, parameters: Mapping[str, Any]) -> Fill:
+    """What is asked by day asks the gateway nothing."""
+    interval, day = hole.interval, hole.interval.date.isoformat()
+    request = NewRequest(
+        request_type=interval.request_type,
+        symbol=interval.symbol,
+        priority=Priority.BACKGROUND,
+        parameters={**parameters, "day": day},
+        idempotency_key=f"backfill/{interval.request_type}/{interval.symbol}/{interval.series}/{day}",
+    )
+    return Fill(request=request, holes=(hole,), seconds=0.0)
 
 
 def _fill(holes: Sequence[CoverageRow], parameters: Mapping[str, Any]) -> Fill:

@@ -34,7 +34,7 @@ class Overlap(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One schedule. ``is_history`` is true where its type can be asked for the past, by start and end."""
+    """One schedule. ``is_history`` is true where its type can be asked for the past: by start and end, or by day."""
 
     id: str
     request_type: str
@@ -43,6 +43,7 @@ class Schedule:
     calendar_name: str
     zone: ZoneInfo
     is_history: bool
+    asks_by_day: bool = False
     priority: int | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     months: int | None = None
@@ -121,6 +122,8 @@ class Slot:
             values["month"] = self.month
         if not self.schedule.is_history or _must_end_now(values):
             return values
+        if self.schedule.asks_by_day:
+            return {"day": self.schedule.calendar.next_session(self.window.start).day.isoformat(), **values}
         if "duration" not in values:
             values.setdefault("start", self.window.start.isoformat())
         values.setdefault("end", self.window.end.isoformat())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Annotated, Any
@@ -155,6 +155,7 @@ class _Reader:
             calendar_name=calendar,
             zone=zone,
             is_history=is_history,
+            asks_by_day=asks_by_day(self._catalogue, entry.request_type),
             priority=entry.priority,
             parameters=entry.parameters,
             months=entry.months,
@@ -264,6 +265,15 @@ class _Reader:
 
 
 def is_history(catalogue: Catalogue, request_type: str) -> bool:
-    """True where a type can be asked for the past: it takes start and end. Raises RequestError on an unknown type."""
+    """True where a type can be asked for the past, by start and end or by day. Raises RequestError."""
+    return {"start", "end"} <= _fields(catalogue, request_type) or asks_by_day(catalogue, request_type)
+
+
+def asks_by_day(catalogue: Catalogue, request_type: str) -> bool:
+    """True where a type is asked for one trading date. Raises RequestError on an unknown type."""
+    return "day" in _fields(catalogue, request_type)
+
+
+def _fields(catalogue: Catalogue, request_type: str) -> Set[str]:
     fields: Mapping[str, Any] = catalogue.get(request_type).parameters.model_fields
-    return {"start", "end"} <= fields.keys()
+    return fields.keys()
