@@ -4,12 +4,14 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from v6.clock import ManualClock
-from v6.data.ib_request import REQUESTS
+from v6.data import delta, queue_writer
+from v6.data.ib_request import REQUESTS, frame_of
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest, RequestStatus
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
 from v6.data.queue_state import ClaimLimits
@@ -313,3 +315,33 @@ async def test_many_failed_are_put_back_in_one_commit_and_one_whose_key_is_held_
     assert await q.retry_many(ids, leave_held=True) == []
     with pytest.raises(UnknownRequest, match="nobody"):
         await q.retry_many(["nobody"], leave_held=True)
+
+
+def log_files(lake: Path) -> list[Path]:
+    return sorted((lake / REQUESTS.name / "_delta_log").glob("*.json"))
+
+
+async def test_a_claim_whose_answer_was_lost_and_whose_commit_was_cleaned_away_meanwhile_is_still_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = queue(tmp_path)
+    ids = [await insert(q, symbol) for symbol in ("SPY", "QQQ")]
+    lost: list[int] = []
+
+    def append_and_lose_the_answer(*arguments: Any, **more: Any) -> int:
+        version = delta.append(*arguments, **more)
+        if not lost and more.get("app_transactions"):
+            lost.append(version)
+            later = q.lake.open(REQUESTS.name)
+            delta.append(later, frame_of([]))
+            delta.checkpoint(later)
+            for commit in log_files(tmp_path)[:-1]:
+                commit.unlink()
+            raise delta.DeltaError("no answer")
+        return version
+
+    monkeypatch.setattr(queue_writer, "append", append_and_lose_the_answer)
+    assert {r.request_id for r in await q.claim()} == set(ids)
+    assert lost
+    assert (await q.settle({i: Done() for i in ids})).settled == set(ids)
+    assert q.request_history(ids[0]).collect()["status"].to_list() == ["PENDING", "PROCESSING", "SUCCESS"]

@@ -13,8 +13,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+import polars as pl
+
 from v6.clock import Clock
-from v6.data.delta import DeltaError, DeltaTable, append
+from v6.data.delta import DeltaError, DeltaTable, append, scan_table
 from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.lake import Lake
 from v6.data.queue_log import Commit, QueueLog, load
@@ -26,6 +28,7 @@ from v6.errors import CommitContended, LeaseLost
 APP_ID = "ib_requests"
 PLACE = "worker:"  # app id of a worker's place in the queue; its version is the epoch in which the place is held
 TRIES = 100
+SAME_ROW = ["request_id", "revision", "status", "worker_id", "updated_at"]
 RIVAL_SECONDS = 1.0  # so long after a rival's commit this writer leaves it a turn after each of its own
 
 Decision = Callable[[QueueState], Sequence[IBRequest]]
@@ -50,6 +53,7 @@ class QueueWriter:
         self._table: DeltaTable | None = None
         self._births: DeltaTable | None = None  # first inserts are plain appends and have an object of their own
         self._folded = -1
+        self._loads = 0
         self._tokens: set[str] = set()  # commits whose landing is unknown
         self._landed: set[str] = set()
         self._last_token = ""
@@ -112,7 +116,7 @@ class QueueWriter:
                 self._turn_seconds = self._clock.machine_monotonic() - began
             except (DeltaError, OSError) as error:
                 failure = error
-                if not self._has_landed(token):
+                if not self._has_landed(token, rows):
                     raise_refusal(error, self._lake.url)
                     self._clock.pause(random.uniform(0, min(0.2, 0.002 * 2**attempt)))
                     continue
@@ -140,7 +144,7 @@ class QueueWriter:
             except (DeltaError, OSError) as error:
                 failure = error
                 self._births = None
-                if self._has_landed(token):
+                if self._has_landed(token, rows):
                     self.flush()
                     return
                 raise_refusal(error, self._lake.url)
@@ -178,12 +182,24 @@ class QueueWriter:
         append(table, frame, app_transactions={APP_ID: version, **taken}, token=token)
         self._catch_up(table)
 
-    def _has_landed(self, token: str) -> bool:
-        """Read the table again with a fresh object and look for one commit; a failed commit may have landed."""
+    def _has_landed(self, token: str, rows: Sequence[IBRequest]) -> bool:
+        """Read the table again with a fresh object and look for one commit; a failed commit may have landed.
+
+        Where the log was cleaned meanwhile, as while this machine slept, its rows tell: they land all or none.
+        """
         self._tokens.add(token)
+        loads = self._loads
         self._reopen()
         self._tokens.discard(token)
-        return token in self._landed
+        return token in self._landed or (self._loads > loads and self._holds(rows))
+
+    def _holds(self, rows: Sequence[IBRequest]) -> bool:
+        if self._table is None or not rows:
+            return False
+        wanted = frame_of(list(rows)).lazy()
+        with self._lake.reading(REQUESTS.name):
+            days = scan_table(self._table).filter(pl.col("date").is_in({row.date for row in rows}))
+            return not days.join(wanted, on=SAME_ROW, how="semi", nulls_equal=True).head(1).collect().is_empty()
 
     def _reopen(self) -> bool:
         self._table = self._lake.ensure(REQUESTS)
@@ -197,6 +213,7 @@ class QueueWriter:
         with self._lake.reading(REQUESTS.name):
             self.state = load(table, self._clock.now(), self._key_memory, self._rates)
         self._folded = int(table.version())
+        self._loads += 1
 
     def _catch_up(self, table: DeltaTable) -> bool:
         version = int(table.version())
