@@ -40,7 +40,9 @@ from v6.events import EventBus
 from v6.request_types.base import Contract, MarketDataType
 
 # What happens on the wire is reported as events; without a handler the library's own lines would go to stderr.
-logging.getLogger("ib_async").addHandler(logging.NullHandler())
+_LIBRARY_LOG = logging.getLogger("ib_async")
+_LIBRARY_LOG.addHandler(logging.NullHandler())
+_LIBRARY_LOG.setLevel(logging.INFO)  # at DEBUG it formats a line for every message
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 60.0

@@ -1,16 +1,22 @@
-"""How long the event loop was blocked: a standing metric, for a loop that stands still paces and answers nothing."""
+"""How long the event loop was blocked: a standing metric, for a loop that stands still paces and answers nothing.
+
+Nothing ticks for it: the loop asks its selector between any two rounds, and that is where time is taken. An idle worker
+is not woken.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from v6.clock import Clock
 from v6.events import Event, EventBus
 
-TICK_SECONDS = 0.02  # machine seconds
 REPORTED_MS = 50.0
+NOTED_MS = 1.0
 KEPT_SECONDS = 60.0
 
 
@@ -27,31 +33,54 @@ class LoopBlocked(Event):
 
 
 class LoopLag:
-    """Measures by how much a short sleep is late."""
+    """Measures each round of the loop: how late it was woken for a timer, and how long it then worked."""
 
     def __init__(self, clock: Clock, events: EventBus) -> None:
         self._clock = clock
         self._events = events
         self._worst: deque[tuple[float, float]] = deque()  # of each second: when, ms
+        self._due = self._cpu = 0.0  # when the round should have begun, and the thread's CPU seconds as it began
 
     async def run(self) -> None:
         """Measure until cancelled."""
-        while True:
-            began, cpu = self._clock.machine_monotonic(), self._clock.thread_seconds()
-            await self._clock.sleep(TICK_SECONDS * self._clock.speed)
-            now = self._clock.machine_monotonic()
-            self._note(now, (now - began - TICK_SECONDS) * 1000, (self._clock.thread_seconds() - cpu) * 1000)
+        loop = asyncio.get_running_loop()
+        selector: Any = vars(loop)["_selector"]  # asyncio tells of no round but to it
+        select = selector.select
+        self._begin(self._clock.machine_monotonic())
+        vars(selector)["select"] = lambda timeout=None: self._round(loop, select, timeout)
+        try:
+            await loop.create_future()
+        finally:
+            vars(selector).pop("select", None)
 
-    def _note(self, now: float, late_ms: float, own_ms: float) -> None:
+    def _round(self, loop: asyncio.AbstractEventLoop, select: Callable[..., Any], timeout: float | None) -> Any:
+        """One round has ended; wait for what begins the next."""
+        asked = self._clock.machine_monotonic()
+        if (late_ms := (asked - self._due) * 1000) >= NOTED_MS:
+            self._note(loop, asked, late_ms, (self._clock.thread_seconds() - self._cpu) * 1000)
+        ready = select(timeout)
+        woken = self._clock.machine_monotonic()
+        self._begin(min(woken, asked + timeout) if timeout and timeout > 0 else woken)
+        return ready
+
+    def _begin(self, due: float) -> None:
+        self._due, self._cpu = due, self._clock.thread_seconds()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, now: float, late_ms: float, own_ms: float) -> None:
         if late_ms > REPORTED_MS:
-            self._events.emit(LoopBlocked(milliseconds=round(late_ms, 1), own=round(min(own_ms, late_ms), 1)))
+            event = LoopBlocked(milliseconds=round(late_ms, 1), own=round(min(own_ms, late_ms), 1))
+            loop.call_soon_threadsafe(self._events.emit, event)  # in a round of its own: this is no place to fail
         if self._worst and now - self._worst[-1][0] < 1.0:
             self._worst[-1] = (self._worst[-1][0], max(late_ms, self._worst[-1][1]))
         else:
             self._worst.append((now, late_ms))
-        while now - self._worst[0][0] > KEPT_SECONDS:
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while self._worst and now - self._worst[0][0] > KEPT_SECONDS:
             self._worst.popleft()
 
     def worst_ms(self) -> float:
         """The longest block within the last minute, milliseconds."""
+        self._forget(self._clock.machine_monotonic())
         return round(max((late for _, late in self._worst), default=0.0), 1)

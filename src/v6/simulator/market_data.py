@@ -120,7 +120,7 @@ class _Quote:
     async def run(self) -> None:
         """All parts of the quote, staggered; then the snapshot's end, or updates until the task is cancelled."""
         session, request = self._session, self._request
-        delivered = self._entitle(self._snapshot(delayed=False))
+        delivered = self._entitle()
         delayed = delivered in (DELAYED, DELAYED_FROZEN)
         session.send_data("market_data_type", request.req_id, self._instrument.con_id, 58, 1, request.req_id, delivered)
         session.send_data(
@@ -148,12 +148,15 @@ class _Quote:
         now = self._session.now - (DELAY if delayed else timedelta(0))
         return self._session.market.snapshot(self._instrument, now)
 
-    def _entitle(self, snapshot: Snapshot) -> int:
+    def _is_open(self) -> bool:
+        return self._snapshot(delayed=False).is_open
+
+    def _entitle(self) -> int:
         """The market-data type that is delivered. Raises RequestRefused; sends the notice that delayed data follow."""
         session, asked = self._session, self._request.asked_type
         symbol = self._instrument.symbol
         if symbol not in session.options.not_subscribed:
-            return FROZEN if asked in (FROZEN, DELAYED_FROZEN) and not snapshot.is_open else LIVE
+            return FROZEN if asked in (FROZEN, DELAYED_FROZEN) and not self._is_open() else LIVE
         if asked in (LIVE, FROZEN):
             raise RequestRefused(354, NOT_SUBSCRIBED)
         if symbol in session.options.without_delayed:
@@ -161,7 +164,7 @@ class _Quote:
         session.error(
             self._request.req_id, 10167, "Requested market data is not subscribed. Displaying delayed market data."
         )
-        return DELAYED_FROZEN if asked == DELAYED_FROZEN and not snapshot.is_open else DELAYED
+        return DELAYED_FROZEN if asked == DELAYED_FROZEN and not self._is_open() else DELAYED
 
     def _parts(self, *, delivered: int, delayed: bool) -> list[Part]:
         snapshot = self._snapshot(delayed=delayed)
