@@ -9,10 +9,8 @@ from tests.drills.day import SHORT, DayDrill
 @pytest.mark.xdist_group("drills")
 def test_every_request_ends_and_every_row_is_what_the_gateway_sent(tmp_path: Path) -> None:
     figures = DayDrill(SHORT, tmp_path).run()
-    # A competing session shows only when it meets a request; on a busy machine it may not. `make drill-day` insists.
-    unmet = ("the worker was never held", f"only {len(SHORT.faults) - 1} outages")
-    assert [text for text in figures["wrong"] if not text.startswith(unmet)] == []
-    assert {"ready", "degraded", "disconnected"} <= set(figures["states"])
-    assert figures["outages"] >= len(SHORT.faults) - 1
+    assert figures["wrong"] == []
+    assert {"ready", "degraded", "held", "disconnected"} <= set(figures["states"])
+    assert figures["outages"] >= len(SHORT.faults)
     assert figures["statuses"]["SUCCESS"] > 80
     assert figures["rows"]["option_snapshots"] > 300
