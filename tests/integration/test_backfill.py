@@ -154,6 +154,21 @@ def test_what_is_asked_by_day_is_no_snapshot_and_is_filled_day_by_day(tmp_path: 
     assert slot.request().parameters == {"day": "2026-11-27"}
 
 
+async def test_bars_of_a_future_that_expired_two_years_ago_are_lost(queue: IBRequestQueue) -> None:
+    months = [
+        replace(*holes("2024-06-03", "2024-06-04", "ES", None, sec_type="FUT", month=month))
+        for month in ("202409", "202412")
+    ]
+    ledger = ledger_of(queue)
+    ledger.table.record(months)
+    await ask(plan_backfill(ledger.holes(), [], NOW), queue, ledger)
+    failed = FailedBecause(message="no such contract", category=ErrorCategory.CONTRACT)
+    await queue.settle({request.request_id: failed for request in await queue.claim()})
+    ledger.settle(ledger.waiting(), ())
+    states = dict(ledger.table.current().select(pl.col("series").str.tail(6), "state").collect().iter_rows())
+    assert states == {"202409": "lost", "202412": "failed"}
+
+
 async def test_it_fills_holes_by_itself_and_gives_up_after_three_times(queue: IBRequestQueue) -> None:
     clock, ledger = clock_of(queue), ledger_of(queue)
     ledger.table.record(holes("2026-11-27", "2026-11-28"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -18,10 +18,11 @@ from v6.data.market_bars import MarketBarsTable
 from v6.data.queue_log import current, requests_of
 from v6.request_types.bar_pages import bar_length
 from v6.scheduler.decisions import Decision
-from v6.scheduler.series import BAR_DEFAULTS, intervals_of
+from v6.scheduler.series import BAR_DEFAULTS, bar_parameters, intervals_of
 
 BARS = "market_bars"
 NO_MORE = "it can never be had again"
+EXPIRED_SERVED = timedelta(days=730)  # so long after its end IB serves the bars of a future
 COUNTS = ("bars", "contracts", "positions", "rows")  # what a result says it brought; the first one that is there
 
 
@@ -42,6 +43,7 @@ class Ledger:
     def __init__(self, lake: Lake, clock: Clock, *, history_types: Collection[str]) -> None:
         """``history_types`` are the request types whose past can be asked for."""
         self._lake = lake
+        self._clock = clock
         self.table = CoverageTable(lake, clock=clock)
         self._history_types = frozenset(history_types)
 
@@ -136,9 +138,21 @@ class Ledger:
 
     def _final(self, row: CoverageRow) -> CoverageRow:
         """A hole that nothing can fill any more is lost."""
-        if row.state not in HOLES or row.interval.request_type in self._history_types:
+        if row.state not in HOLES or not self._is_gone(row.interval):
             return row
         return replace(row, state=CoverageState.LOST, reason=f"{row.reason}; {NO_MORE}")
+
+    def _is_gone(self, interval: Interval) -> bool:
+        """Snapshots of the past, and bars of a future that expired so long ago that IB serves them no longer."""
+        if interval.request_type not in self._history_types:
+            return True
+        month = (bar_parameters(interval.series) or {}).get("month") if interval.request_type == BARS else None
+        return month is not None and _month_end(month) + EXPIRED_SERVED < self._clock.now()
+
+
+def _month_end(month: str) -> datetime:
+    first = datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
+    return (first + timedelta(days=32)).replace(day=1)
 
 
 def _by_request(rows: Iterable[CoverageRow]) -> list[list[CoverageRow]]:
