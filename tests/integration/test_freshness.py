@@ -264,12 +264,14 @@ async def test_a_queue_that_is_too_long(chain: Chain) -> None:
     assert chain.cause() == (Cause.BACKLOG, "1 of its requests have not ended")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "absent", "log"])
+@pytest.mark.parametrize("damage", ["truncated", "garbled", "absent", "log"])
 async def test_a_damaged_table(chain: Chain, damage: str) -> None:
     chain.row()
     (file,) = (chain.path / "futures_snapshots").glob("*/*.parquet")
     if damage == "truncated":
         file.write_bytes(file.read_bytes()[:100])
+    elif damage == "garbled":
+        file.write_bytes(b"?" * file.stat().st_size)
     elif damage == "absent":
         file.unlink()
     else:
@@ -277,6 +279,7 @@ async def test_a_damaged_table(chain: Chain, damage: str) -> None:
     chain.beat()
     cause, detail = chain.cause()
     assert cause is Cause.TABLE_DAMAGED
+    assert "futures_snapshots" in detail
     assert "\n" not in detail
 
 

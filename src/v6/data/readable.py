@@ -22,7 +22,8 @@ def damage_of(lake: Lake, name: str, read: Callable[[], object] = lambda: None) 
         if wrong is None:
             read()
     except UNREADABLE as error:
-        return first_line(error)
+        line = first_line(error)
+        return line if name in line else f"the table {name} cannot be read: {line}"
     return wrong
 
 
