@@ -3,65 +3,88 @@
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_left
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-GATHER = 8_192  # ids that gather in a set before they become a sorted array
-FACTOR = 4  # an array is merged into the one before it unless that is so many times as long
+SHARDS = 256  # by an id's first byte
+GATHER = 64  # ids of a shard that gather in a set before they become a sorted run
+FACTOR = 4  # a run is merged into the one before it unless that is so many times as long
 ID_BYTES = 16
 
 Ids = npt.NDArray[np.bytes_]
 
 
 class FinishedIds:
-    """Sorted arrays of sixteen bytes an id, each at least some times as long as the next, and what came last.
+    """Ids by their first byte, so that none of the pieces is large.
 
-    So an id is written anew only a few times, and no addition ever has to move all of them at once but rarely.
+    In one piece, merging a million ids would leave as much memory again with the allocator, and take a while at once.
     """
 
     def __init__(self) -> None:
-        self._arrays: list[Ids] = []
-        self._recent: set[bytes] = set()
+        self._shards = [_Shard() for _ in range(SHARDS)]
         self._removed: set[bytes] = set()
 
     def __contains__(self, request_id: str) -> bool:
         key = _id_bytes(request_id)
-        if key in self._removed:
-            return False
-        return key in self._recent or any(_has(array, key) for array in self._arrays)
+        return key not in self._removed and key in self._shards[key[0]]
 
     def add(self, request_id: str) -> None:
         """Put one id in."""
         key = _id_bytes(request_id)
         self._removed.discard(key)
-        self._recent.add(key)
-        if len(self._recent) >= GATHER:
-            self._merge(np.array(sorted(self._recent), dtype=f"S{ID_BYTES}"))
-            self._recent = set()
+        self._shards[key[0]].add(key)
 
     def discard(self, request_id: str) -> None:
         """Take one id out."""
-        key = _id_bytes(request_id)
-        self._recent.discard(key)
-        self._removed.add(key)
+        self._removed.add(_id_bytes(request_id))
 
     def extend(self, request_ids: pl.Series) -> None:
         """Put many ids in at once."""
-        if len(request_ids):
-            self._merge(np.sort(_array_of(request_ids)))
+        ordered = np.sort(_array_of(request_ids))
+        first_bytes = ordered.view(np.uint8)[::ID_BYTES]
+        edges = np.searchsorted(first_bytes, np.arange(SHARDS + 1))
+        for shard, (begin, end) in zip(self._shards, pairwise(edges), strict=True):
+            if begin < end:
+                shard.merge(ordered[begin:end].tobytes())
 
-    def _merge(self, array: Ids) -> None:
-        while self._arrays and len(self._arrays[-1]) < FACTOR * len(array):
-            array = np.sort(np.concatenate([self._arrays.pop(), array]), kind="stable")
-        self._arrays.append(array)
+
+class _Shard:
+    """Sorted runs of ids, each at least some times as long as the next, and what came last: an id is written anew only
+    a few times."""
+
+    def __init__(self) -> None:
+        self._runs: list[bytes] = []
+        self._recent: set[bytes] = set()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._recent or any(_has(run, key) for run in self._runs)
+
+    def add(self, key: bytes) -> None:
+        self._recent.add(key)
+        if len(self._recent) >= GATHER:
+            self.merge(b"".join(sorted(self._recent)))
+            self._recent = set()
+
+    def merge(self, run: bytes) -> None:
+        while self._runs and len(self._runs[-1]) < FACTOR * len(run):
+            run = _sorted(self._runs.pop() + run)
+        self._runs.append(run)
 
 
-def _has(array: Ids, key: bytes) -> bool:
-    at = int(np.searchsorted(array, np.bytes_(key)))
-    return at < len(array) and bool(array[at] == np.bytes_(key))
+def _sorted(ids: bytes) -> bytes:
+    return np.sort(np.frombuffer(ids, dtype=f"S{ID_BYTES}"), kind="stable").tobytes()
+
+
+def _has(run: bytes, key: bytes) -> bool:
+    at = ID_BYTES * bisect_left(
+        range(len(run) // ID_BYTES), key, key=lambda place: run[ID_BYTES * place : ID_BYTES * (place + 1)]
+    )
+    return run[at : at + ID_BYTES] == key
 
 
 def _array_of(request_ids: pl.Series) -> Ids:

@@ -22,8 +22,8 @@ from v6.maintenance.events import MaintenanceFailed, TableMaintained
 from v6.maintenance.report import TableReport
 from v6.settings import Settings, as_environment
 
-LOOK_SECONDS = 1.0  # machine seconds between looks at what is due
-DUE_COMMITS = 100  # so many commits of the queue make a round due
+LOOK_SECONDS = 0.25  # machine seconds between looks at what is due
+DUE_COMMITS = 50  # so many commits of the queue make a round due, for they come while it goes on too
 IDLE_SECONDS = 20.0  # so long the helper waits for the next round before it is let go
 THOROUGH_SECONDS = 86_400.0
 LONGEST_ROUND_SECONDS = 3_600.0

@@ -27,7 +27,7 @@ from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
 
 TRIES = 40
-STRICT_TRIES = 10  # after so many, appends may come in between: they touch none of the files
+STRICT_TRIES = 3  # after so many, appends may come in between: they touch none of the files
 PATIENT_RETRIES = 100
 LONGEST_PAUSE_SECONDS = 0.5
 SEEDS = (1_779_033_703, 3_144_134_277)
