@@ -203,6 +203,7 @@ class IBConnectionManager:
             self._status.move(SessionState.DISCONNECTED, self._opener.reason_of(error, client_id))
             raise
         self._current.session = session
+        self.pacing.messages.opened()
         self._breaker.reset()
         self._competing.end()
         session.lost.add_done_callback(lambda lost: self._end(session, lost.result()))

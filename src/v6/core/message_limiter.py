@@ -28,7 +28,7 @@ from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
 
 WINDOW_SECONDS = 1.0
 MARGIN_MACHINE_SECONDS = 0.001  # two machines' seconds are not equally long
-CATCH_UP_SECONDS = 0.1  # what a timer that fires late, or a loop that was busy, may make good at once
+CATCH_UP_SECONDS = 0.25  # what a timer that fires late, or a loop that was busy, may make good at once
 SILENCE_MACHINE_SECONDS = 0.25  # where all places but one are in doubt for so long an echo is asked for
 LATE_MACHINE_SECONDS = 0.02  # an answer that takes so long, and two places more, costs more than echoes do
 ANSWERS_OF = 10  # so many answers tell how late they are
@@ -134,6 +134,10 @@ class MessageLimiter:
     def _note_answer(self, number: int) -> None:
         sent = self._sent[max(0, number - self._sent[0].number)]
         self._answer_seconds += (self._clock.monotonic() - sent.at - self._answer_seconds) / ANSWERS_OF
+
+    def opened(self) -> None:
+        """A session was opened, which took one message, and that was answered."""
+        self._read.append(self._clock.monotonic())
 
     def forget(self) -> None:
         """The session is gone: what was in doubt has been read by now or never will be."""
