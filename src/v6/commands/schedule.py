@@ -176,11 +176,14 @@ def _control(call: Call, schedule_id: str, action: Action, reason: str | None) -
 
     app = App(call.settings)
     target = f"schedule:{_find(app, schedule_id).id}" if schedule_id else SCHEDULES
-    QueueControlsTable(app.lake, clock=app.clock).record(target, action, reason=reason, source="cli")
+    controls = QueueControlsTable(app.lake, clock=app.clock)
+    controls.record(target, action, reason=reason, source="cli")
     if call.out.as_json:
         call.out.json({"target": target, "action": str(action), "since": app.clock.now().astimezone(UTC)})
     else:
         call.out.line(f"{action}d {schedule_id or 'every schedule'}")
+        if schedule_id and SCHEDULES in controls.paused_now():
+            call.out.line("every schedule is paused: `v6 schedule resume` without an ID lets them go on")
 
 
 def _find(app: App, schedule_id: str) -> Schedule:
