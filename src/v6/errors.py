@@ -64,6 +64,10 @@ class V6Error(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     category: ErrorCategory = ErrorCategory.INTERNAL
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (IPython asks for it): the line alone; where it was raised tells its reader nothing."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(V6Error):
     """What was asked cannot be done as asked: correct it."""

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from tests.notebook_lake import fill
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -20,7 +21,7 @@ PICTURES = {
     "first_steps": 2,
     "chain_and_smile": 2,
     "surface_over_time": 3,
-    "realised_against_implied": 2,  # three with a year of options: the premium needs one
+    "realised_against_implied": 3,
     "coverage_and_quality": 3,
     "futures_curve": 3,
 }
@@ -67,6 +68,14 @@ def test_on_an_empty_lake_it_says_what_to_do(name: str, tmp_path: Path, monkeypa
     outputs = run(name)
     assert not pictures(outputs)
     assert any("v6 " in output["data"].get("text/plain", "") for output in outputs)
+
+
+def test_without_a_lake_it_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V6_LAKE", str(tmp_path / "nowhere"))
+    with pytest.raises(CellExecutionError, match=r"there is no lake at .*nowhere: give lake=") as caught:
+        run("first_steps")
+    assert "Traceback" not in str(caught.value)
+    assert "lake_of" not in str(caught.value)
 
 
 def test_the_issues_notebooks_are_there() -> None:

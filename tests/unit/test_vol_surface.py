@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,7 @@ from v6.derivations.vol_surface import (
     surface_calendar_violations,
     surface_frame,
 )
+from v6.simulator.pricing import RATE
 
 BASIS_POINT = 1e-4
 NOW = datetime(2026, 11, 24, 20, 50, tzinfo=UTC)
@@ -252,6 +254,47 @@ def test_an_expiry_that_cannot_be_fitted_has_a_row_with_the_reason() -> None:
     assert frame.height > 1
     assert frame["kind"].null_count() == frame["a"].null_count() == frame.height
     assert frame["quality"].unique().to_list() == ["no strike has a call and a put that can be used"]
+
+
+def test_a_smile_that_is_no_svi_says_how_far_the_fit_misses(tmp_path: Path) -> None:
+    """Two humps, as before an event: prices are a mixture of two outcomes."""
+    humps = rows().filter(pl.col("expiry") == date(2026, 12, 24)).pipe(two_outcomes)
+    whole = pl.concat([rows().filter(pl.col("expiry") != date(2026, 12, 24)), humps])
+    frame = surface_frame(fit_surface(Chain.of(whole, day=DAY)), symbol="SPY", day=DAY)
+    doubtful = frame.filter(pl.col("rms_error") > 50 * BASIS_POINT)
+    assert doubtful["expiry"].to_list() == [date(2026, 12, 24)]
+    assert "the fit misses its quotes by" in doubtful["quality"][0]
+    assert doubtful["least_density"][0] >= 0
+    store(Lake(tmp_path), frame, NOW)
+    spot, between = rows()["underlying_price"][0], date(2026, 12, 28)
+    grid = v6.iv_surface("SPY", strikes=[spot], expiries=[date(2026, 12, 24), between, date(2027, 2, 4)], lake=tmp_path)
+    doubts = grid.collect()["quality"].to_list()
+    assert all("the fit of 2026-12-24 misses its quotes by" in doubt for doubt in doubts[:2])
+    assert doubts[2] == "ok"
+
+
+def two_outcomes(options: pl.DataFrame) -> pl.DataFrame:
+    """The same options at prices of an underlying that jumps 8 % up or down at the expiry, and moves little before."""
+    known = KnownSurface.of(rows())
+    years = ((date(2026, 12, 24) - DAY).days * 86_400 + 600) / (365 * 86_400)
+    forward, deviation = known.forward(years), 0.012
+    strikes = options["strike"].to_numpy()
+    calls = sum(0.5 * undiscounted_call(forward * up, strikes, deviation) for up in (0.92, 1.08))
+    price = np.where(options["right"] == "C", calls, calls - forward + strikes) * math.exp(-RATE * years)
+    bid, ask = np.floor(price * 100) / 100, np.ceil(price * 100) / 100
+    return options.with_columns(bid=pl.Series(bid), ask=pl.Series(ask))
+
+
+def undiscounted_call(forward: float, strikes: Floats, deviation: float) -> Floats:
+    normal = np.vectorize(NormalDist().cdf)
+    d1 = np.log(forward / strikes) / deviation + deviation / 2
+    return np.asarray(forward * normal(d1) - strikes * normal(d1 - deviation))
+
+
+def test_an_expiry_quoted_only_far_from_the_money_has_an_error_all_the_same() -> None:
+    far = rows().filter((pl.col("strike") / pl.col("underlying_price") - 1).abs() > 0.12)
+    surface = fit_surface(Chain.of(far, day=DAY))
+    assert all(np.isfinite(one.slice_.rms_error) for one in surface.expiries if one.slice_ is not None)
 
 
 def test_the_readers_give_a_grid_of_any_strikes_and_dates_and_what_is_stored(lake: Lake) -> None:

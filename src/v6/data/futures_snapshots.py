@@ -41,7 +41,7 @@ FUTURES_SNAPSHOTS = TableSpec(
         _change("change_4h", "the price four hours before"),
         _change("change_overnight", "the close of the last regular session, while and after the night that followed"),
         _change("change_daily", "the previous session's close"),
-        number("underlying_price", "the index the future follows", "currency", "it was not asked for or did not come"),
+        number("underlying_price", "the index the future follows", "currency", "requests ask for the future alone"),
         number("multiplier", "currency units per point of one contract", "currency", "the gateway gave none"),
         *columns.CONTRACT_TEXTS,
         *columns.DATA_QUALITY,

@@ -22,7 +22,9 @@ from v6.derivations.svi import Svi, SviKind, fit_svi
 
 CALENDAR_STRIKES = 41
 NEAR_MONEY = 2.0  # standard deviations within which the error of a fit is told
+LARGEST_ERROR = 0.005  # of a fit, in volatility: beyond, quality says that it is not what was quoted
 TOLERANCE = 1e-10  # of total variance, that rounding leaves
+GRID = {"strike": pl.Float64, "expiry": pl.Date, "iv": pl.Float64, "extrapolation": pl.String, "quality": pl.String}
 STAMPED_BY_WORKER = ("request_id", "known_at")
 
 
@@ -38,6 +40,12 @@ class SurfaceSlice:
     svi: Svi
     k_min: float
     k_max: float
+    rms_error: float = 0.0
+
+    @property
+    def doubt(self) -> str:
+        """That the fit is far from its quotes, and how far; empty where it is near them."""
+        return _miss_text(self.rms_error, f"the fit of {self.expiry}")
 
     def total_variance(self, k: float) -> float:
         """Volatility² times years at a log-moneyness."""
@@ -53,10 +61,14 @@ class SurfaceSlice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurfacePoint:
-    """A volatility a year as a fraction; ``extrapolation`` says beyond what it lies, empty within the quotes."""
+    """A volatility a year as a fraction; ``extrapolation`` says beyond what it lies, empty within the quotes.
+
+    ``quality`` is ok, or says by how much a fit that it rests on misses its quotes.
+    """
 
     iv: float
     extrapolation: str
+    quality: str = OK
 
     @property
     def is_extrapolated(self) -> bool:
@@ -110,14 +122,17 @@ class VolSurface:
         near, far = self._around(years)
         k = math.log(strike / self.forward(expiry))
         variance = _between(near, far, k, years)
-        return SurfacePoint(iv=math.sqrt(variance / years), extrapolation=self._extrapolation(near, far, k, years))
+        return SurfacePoint(
+            iv=math.sqrt(variance / years),
+            extrapolation=self._extrapolation(near, far, k, years),
+            quality=joined(near.doubt, "" if far is near else far.doubt),
+        )
 
     def grid(self, strikes: Sequence[float], expiries: Sequence[date]) -> pl.DataFrame:
-        """strike, expiry, iv and extrapolation (null within the quotes), one row a pair."""
+        """strike, expiry, iv, extrapolation (null within the quotes) and quality (ok, or a doubt), one row a pair."""
         points = [(strike, expiry, self.iv(strike, expiry)) for expiry in expiries for strike in strikes]
-        rows = [(strike, expiry, point.iv, point.extrapolation or None) for strike, expiry, point in points]
-        schema = {"strike": pl.Float64, "expiry": pl.Date, "iv": pl.Float64, "extrapolation": pl.String}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        rows = [(strike, day, point.iv, point.extrapolation or None, point.quality) for strike, day, point in points]
+        return pl.DataFrame(rows, schema=GRID, orient="row")
 
     def _years(self, expiry: date) -> float:
         own = next((s.years for s in self.slices if s.expiry == expiry), None)
@@ -158,6 +173,7 @@ def _slice_of_row(row: dict[str, Any]) -> SurfaceSlice:
         svi=svi,
         k_min=row["k_min"],
         k_max=row["k_max"],
+        rms_error=row["rms_error"],
     )
 
 
@@ -195,15 +211,17 @@ def fit_surface(chain: Chain) -> FittedSurface:
 
 def _fit_slice(quotes: ExpiryQuotes) -> SurfaceSlice:
     smile = quotes.smile
+    svi = fit_svi(smile.k, smile.iv, smile.error, quotes.years)
     return SurfaceSlice(
         expiry=quotes.expiry,
         at=quotes.at,
         years=quotes.years,
         spot=quotes.spot,
         forward=quotes.forward.ratio * quotes.spot,
-        svi=fit_svi(smile.k, smile.iv, smile.error, quotes.years),
+        svi=svi,
         k_min=float(smile.k[0]),
         k_max=float(smile.k[-1]),
+        rms_error=rms_error(quotes, svi),
     )
 
 
@@ -230,19 +248,26 @@ def _row(fitted: FittedExpiry) -> dict[str, Any]:
         "k_min": slice_.k_min,
         "k_max": slice_.k_max,
         "n_quotes": len(quotes.smile.k),
-        "rms_error": rms_error(quotes, svi),
+        "rms_error": slice_.rms_error,
         "least_density": svi.least_density(),
         "calendar_violations": fitted.violations,
-        "quality": joined(quotes.doubts, _violations_text(fitted.violations)),
+        "quality": joined(quotes.doubts, _miss_text(slice_.rms_error), _violations_text(fitted.violations)),
     }
 
 
 def rms_error(quotes: ExpiryQuotes, svi: Svi) -> float:
-    """Root mean square error of an expiry's fit within two standard deviations of the money, in volatility."""
+    """Root mean square error of an expiry's fit within two standard deviations of the money, in volatility.
+
+    Where none is as near, of the nearest.
+    """
     smile = quotes.smile
-    near = np.abs(smile.k) <= NEAR_MONEY * smile.deviation
+    near = np.abs(smile.k) <= max(NEAR_MONEY * smile.deviation, float(np.min(np.abs(smile.k))))
     fitted = np.sqrt(svi.total_variance(smile.k) / quotes.years)
     return float(np.sqrt(np.mean((fitted - smile.iv)[near] ** 2)))
+
+
+def _miss_text(error: float, what: str = "the fit") -> str:
+    return f"{what} misses its quotes by {error * 1e4:.0f} basis points" if error > LARGEST_ERROR else ""
 
 
 def _violations_text(violations: int | None) -> str:
@@ -276,9 +301,9 @@ def surface_error_by_expiry(surface: FittedSurface) -> Iterator[Value]:
     for fitted in surface.expiries:
         quotes, slice_ = fitted.quotes, fitted.slice_
         yield Value(
-            value=None if slice_ is None else rms_error(quotes, slice_.svi),
+            value=None if slice_ is None else slice_.rms_error,
             observations=0 if slice_ is None else len(quotes.smile.k),
-            quality=quotes.obstacle if slice_ is None else joined(quotes.doubts),
+            quality=quotes.obstacle if slice_ is None else joined(quotes.doubts, _miss_text(slice_.rms_error)),
             tenor_days=quotes.days,
         )
 

@@ -11,11 +11,10 @@ import polars as pl
 
 from v6.data.lake import Lake
 from v6.data.vol_surfaces import VolSurfacesTable
-from v6.derivations.vol_surface import VolSurface
+from v6.derivations.vol_surface import GRID, VolSurface
 from v6.readers.where import lake_of
 
 STRIKES = 41
-SCHEMA = {"strike": pl.Float64, "expiry": pl.Date, "iv": pl.Float64, "extrapolation": pl.String}
 
 
 def iv_surface(
@@ -28,7 +27,8 @@ def iv_surface(
     lake: Lake | str | Path | None = None,
 ) -> pl.LazyFrame:
     """Implied volatilities by the fitted surface of a trading date, the newest without one: strike, expiry, iv (a year,
-    as a fraction) and ``extrapolation``, which says beyond which quotes a point lies and is null within them.
+    as a fraction), ``extrapolation``, which says beyond which quotes a point lies and is null within them, and
+    ``quality``: ok, or by how much a fit that the point rests on misses its quotes.
 
     Any strikes and dates may be asked for; without them the fitted expiries, and 41 strikes over all that were fitted.
     ``as_of`` (machine time) is what was known at that moment. No rows where no surface is stored.
@@ -39,7 +39,7 @@ def iv_surface(
     """
     surface = VolSurface.read(lake_of(lake), symbol, day, as_of=as_of)
     if surface is None:
-        return pl.LazyFrame(schema=SCHEMA)
+        return pl.LazyFrame(schema=GRID)
     dates = [one.expiry for one in surface.slices] if expiries is None else expiries
     return surface.grid(_usual_strikes(surface) if strikes is None else strikes, dates).lazy()
 
