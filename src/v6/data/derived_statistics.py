@@ -12,7 +12,7 @@ from typing import ClassVar
 import polars as pl
 
 from v6.data import columns
-from v6.data.table import Table, equals, known_by
+from v6.data.table import Table, equals, known_by, on_dates
 from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "statistic", "tenor_days", "window_days", "strike", "date")
@@ -88,9 +88,7 @@ class DerivedStatisticsTable(Table):
         as_of: datetime | None = None,
     ) -> pl.LazyFrame:
         """One row a key: the last one known, for start <= date < end, in key order."""
-        within = [pl.col("date") >= start] if start is not None else []
-        within += [pl.col("date") < end] if end is not None else []
-        rows = self.scan().filter(*equals(symbol=symbol, statistic=statistic), *within, *known_by(as_of))
+        rows = self.scan().filter(*equals(symbol=symbol, statistic=statistic), *on_dates(start, end), *known_by(as_of))
         return rows.sort("known_at", "request_id").unique(list(KEY), keep="last", maintain_order=True).sort(KEY)
 
     def wide(

@@ -126,6 +126,12 @@ def equals(**values: object) -> list[pl.Expr]:
     return [pl.col(name).eq(value) for name, value in values.items() if value is not None]
 
 
+def on_dates(start: date | None, end: date | None = None) -> list[pl.Expr]:
+    """The filters for start <= date < end; None leaves that side open."""
+    after = [] if start is None else [pl.col("date") >= start]
+    return after if end is None else [*after, pl.col("date") < end]
+
+
 def known_by(moment: datetime | None) -> list[pl.Expr]:
     """The filter for rows known at a moment (machine time); None is now."""
     return [] if moment is None else [pl.col("known_at") <= moment]

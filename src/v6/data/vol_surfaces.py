@@ -12,7 +12,7 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.table import Table, equals, known_by
+from v6.data.table import Table, equals, known_by, on_dates
 from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "date", "expiry")
@@ -97,9 +97,7 @@ class VolSurfacesTable(Table):
         as_of: datetime | None = None,
     ) -> pl.LazyFrame:
         """One row a symbol, date and expiry: the last one known, for start <= date < end, in key order."""
-        within = [pl.col("date") >= start] if start is not None else []
-        within += [pl.col("date") < end] if end is not None else []
-        return _last(self.scan().filter(*equals(symbol=symbol), *within, *known_by(as_of))).sort(KEY)
+        return _last(self.scan().filter(*equals(symbol=symbol), *on_dates(start, end), *known_by(as_of))).sort(KEY)
 
     def newest_date(self, symbol: str, *, as_of: datetime | None = None) -> date | None:
         """The last trading date of which the symbol has smiles; None where it has none."""
