@@ -28,7 +28,7 @@ demo: setup ## run the whole main job on the simulated gateway and show the rows
 	$(BIN)/v6 demo
 
 test: setup ## run every test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, format and type checks
 	$(BIN)/ruff check .

@@ -103,6 +103,7 @@ class Drill:
     rng: random.Random
     killed: int = 0
     wrong: list[str] = field(default_factory=list)
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -123,6 +124,7 @@ class Drill:
             self._live()
         finally:
             self._end(worker)
+            self._kill_what_is_left()
         self.ended_at = self.clock.now()
         figures = self._compare() | self._fill()
         return {"span": self.span.name, **figures, "kills": self.killed, "wrong": self.wrong}
@@ -196,7 +198,14 @@ class Drill:
     def _start(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{log}.log").open("ab") as file:
             command = [sys.executable, *arguments]
-            return subprocess.Popen(command, env=self.environment, stdout=file, stderr=file)
+            self.started.append(subprocess.Popen(command, env=self.environment, stdout=file, stderr=file))
+        return self.started[-1]
+
+    def _kill_what_is_left(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is not None:
@@ -316,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="where lakes and logs go; without it a temporary one")
     options = parser.parse_args(arguments)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="drill-weeks-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its processes are ended too
     rng = random.Random(options.seed)
     spans = [SHORT_SPAN] if options.short else WEEKS
     text = _given_up_nothing(SHORT) if options.short else default_schedules()

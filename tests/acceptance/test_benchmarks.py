@@ -61,7 +61,7 @@ def test_no_message_is_too_many_while_gateway_and_worker_are_stopped_and_go_on()
 
 
 def test_the_queue_beside_its_rivals() -> None:
-    figures = last_line("bench_rivals.py", "--seconds", "4", "--pending", "1000")
+    figures = last_line("bench_rivals.py", "--seconds", "2", "--pending", "1000")
     assert figures["v6"]["claims_a_second"] > 0
     assert figures["v6"]["failed_inserts"] == figures["v6"]["failed_claims"] == figures["v6"]["claimed_twice"] == 0
     assert figures["MERGE"]["failed_claims"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import polars as pl
 from tests.acceptance.test_worker_processes import SECONDS, ended, start
 from tests.integration.test_recordings import differences, without_moments
 
+from v6.clock import Clock
+from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.table import tables
 
 REQUESTS: tuple[tuple[str, str, dict[str, Any], str], ...] = (
@@ -39,12 +42,17 @@ def stop(process: subprocess.Popen[str]) -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def collect(lake: Path, port: int, clock: str, order: int) -> dict[str, pl.DataFrame]:
-    """Submit all requests in an order, run a worker until all are done; the rows by table."""
-    common = ["--lake", str(lake), "--clock", clock]
+async def ask(lake: Path, clock: str, order: int) -> None:
+    queue = IBRequestQueue(str(lake), clock=Clock(clock), source="test")
     for request_type, symbol, parameters, _ in REQUESTS[::order]:
-        with ended(start("submit", request_type, symbol, "--parameters", json.dumps(parameters), *common)) as submit:
-            assert submit.wait(SECONDS) == 0
+        await queue.insert(request_type=request_type, symbol=symbol, parameters=parameters)
+    await queue.close()
+
+
+def collect(lake: Path, port: int, clock: str, order: int) -> dict[str, pl.DataFrame]:
+    """Ask for everything in an order, run a worker until all is done; the rows by table."""
+    asyncio.run(ask(lake, clock, order))
+    common = ["--lake", str(lake), "--clock", clock]
     with ended(start("worker", "--drain", "--gateway-port", str(port), *common)) as worker:
         _, errors = worker.communicate(timeout=SECONDS * 2)
         assert worker.returncode == 0, errors

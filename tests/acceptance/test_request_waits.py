@@ -11,7 +11,13 @@ import pytest
 from tests.acceptance.test_worker_processes import SECONDS, Place, ended, start, start_worker, until
 from tests.acceptance.test_worker_processes import place as place  # noqa: PLC0414 - a fixture
 
+from v6.app import App
 from v6.clock import Clock
+from v6.commands.request_waits import longest_waits
+from v6.commands.worker_words import last_words
+from v6.settings import Settings
+
+LINES_ARE_LACKING = "market-data lines"
 
 
 def shown(place: Place, *arguments: str) -> dict[str, Any]:
@@ -36,19 +42,23 @@ async def test_a_chain_at_work_waits_for_lines_and_says_how_much_longer(place: P
     )
     (nobody,) = shown(place, "requests", "show", chain)["waits"]
     assert "no worker has worked on this lake" in nobody["reason"]
-    with ended(start_worker(place)) as worker:
+    app = App(Settings(lake=str(place.lake), clock=place.clock))
+    few = ["--market-data-lines", "20"]  # so that it waits for minutes, however long it takes to look
+    with ended(start_worker(place, "--grace-seconds", "0", *few)) as worker:
         lines: list[dict[str, Any]] = []
 
         def says_how_long_it_waits_for_lines() -> bool:
+            if LINES_ARE_LACKING not in {wait["reason"] for wait in longest_waits(last_words(app))}:
+                return False  # a process only once there is something to see
             waits = shown(place, "requests", "show", chain)["waits"]
-            lines[:] = [w for w in waits if w["reason"] == "market-data lines" and w["expected_seconds"] is not None]
+            lines[:] = [w for w in waits if w["reason"] == LINES_ARE_LACKING and w["expected_seconds"] is not None]
             return bool(lines)
 
         await until(says_how_long_it_waits_for_lines, worker)
         assert lines[0]["steps"] > 100
         assert lines[0]["waited_seconds"] > 0
-        assert "waits for" in text(place, "requests", "show", chain)
-        await until(lambda: "market-data lines" in text(place, "status"), worker)
+        await until(lambda: "waits for" in text(place, "requests", "show", chain), worker)
+        await until(lambda: LINES_ARE_LACKING in text(place, "status"), worker)
         (its_time,) = shown(place, "requests", "show", later)["waits"]
         assert its_time["reason"].startswith("its time")
         assert 10_000 < its_time["expected_seconds"] <= 10_800
@@ -70,7 +80,7 @@ async def test_a_limit_of_the_settings_keeps_back_its_type_alone_and_says_when_t
         await queue.insert(request_type="futures_snapshot", symbol=symbol) for symbol in ("ES", "NQ", "RTY")
     ]
     positions = await queue.insert(request_type="position_update", symbol="", priority=3)
-    with ended(start_worker(place)) as worker:
+    with ended(start_worker(place, "--grace-seconds", "0")) as worker:
         for each in (first, second, positions):
             assert (await queue.wait(each, timeout_seconds=SECONDS)).status == "SUCCESS"
         (wait,) = shown(place, "requests", "show", third)["waits"]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.acceptance.test_worker_processes import ended, start
 
 from v6.clock import Clock
-from v6.data.ib_request import NewRequest
+from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 
 MONDAY = "2026-11-23T17:30:00Z"
-SPEED, SPEED_OF_RESTARTS = 8, 20
+SPEED, SPEED_OF_RESTARTS = 10, 20
 WINDOW_SECONDS = 600
 SYMBOLS = ("SPY", "QQQ", "IWM", "DIA", "AAPL", "MSFT", "NVDA", "AMZN", "META", "TSLA")
 ENDS = [f"2026-11-{day:02}T{hour}:00:00Z" for day in (18, 19, 20) for hour in (16, 18)]
@@ -58,40 +59,74 @@ async def until(condition: Any) -> None:
             await clock.sleep(0.1)
 
 
-@pytest.mark.parametrize("ends_with", [None, signal.SIGKILL], ids=["undisturbed", "killed"])
-async def test_120_units_at_once_all_succeed_in_eleven_minutes_and_none_is_a_violation(
-    tmp_path: Path, ends_with: signal.Signals | None
-) -> None:
-    lake, journal = tmp_path / "lake", tmp_path / "journal.jsonl"
-    clock = Clock(f"{MONDAY}*{SPEED if ends_with is None else SPEED_OF_RESTARTS}")
-    common = ["--clock", str(clock.setting), "--poll-seconds", "0.05", "--lake", str(lake)]
-    queue = IBRequestQueue(str(lake), clock=clock, source="test")
-    with ended(start("--json", "gateway", "--port", "0", "--journal", str(journal), *common)) as gateway:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A lake, a gateway and where it writes what it serves, at a clock's speed."""
+
+    lake: Path
+    journal: Path
+    clock: Clock
+    port: int
+
+    def worker(self) -> AbstractContextManager[subprocess.Popen[str]]:
+        return ended(start("worker", "--gateway-port", str(self.port), *common(self.lake, self.clock)))
+
+
+def common(lake: Path, clock: Clock) -> list[str]:
+    return ["--clock", str(clock.setting), "--poll-seconds", "0.05", "--lake", str(lake)]
+
+
+@contextmanager
+def place(folder: Path, speed: int) -> Iterator[Place]:
+    lake, journal, clock = folder / "lake", folder / "journal.jsonl", Clock(f"{MONDAY}*{speed}")
+    arguments = ["--port", "0", "--journal", str(journal), *common(lake, clock)]
+    with ended(start("--json", "gateway", *arguments)) as gateway:
         assert gateway.stdout is not None
         port = json.loads(gateway.stdout.readline())["port"]
-        with ended(start("worker", "--gateway-port", str(port), *common)) as worker:
-            await until((lake / "worker_state").exists)
-            began = clock.now()
+        yield Place(lake=lake, journal=journal, clock=clock, port=port)
+
+
+async def test_120_units_at_once_all_succeed_in_eleven_minutes_and_none_is_a_violation(tmp_path: Path) -> None:
+    """Undisturbed, and with a worker that is killed: beside each other, for both mostly wait."""
+    async with asyncio.TaskGroup() as both:
+        both.create_task(undisturbed(tmp_path / "undisturbed"), name="undisturbed")
+        both.create_task(killed(tmp_path / "killed"), name="killed")
+
+
+async def undisturbed(folder: Path) -> None:
+    with place(folder, SPEED) as here, here.worker():
+        queue = IBRequestQueue(str(here.lake), clock=here.clock, source="test")
+        await until((here.lake / "worker_state").exists)
+        began = here.clock.now()
+        ids = await queue.insert_many(wishes())
+        await until_all_ended(queue, ids)
+    requests = await all_succeeded(here, queue, ids)
+    assert [request.attempt for request in requests] == [1] * 90  # waiting spent none
+    units = sent_units(here.journal)
+    assert sum(weight for at, weight in units if at - began.timestamp() < WINDOW_SECONDS) == 60
+    assert max((request.updated_at - began).total_seconds() for request in requests) <= 660
+
+
+async def killed(folder: Path) -> None:
+    with place(folder, SPEED_OF_RESTARTS) as here:
+        queue = IBRequestQueue(str(here.lake), clock=here.clock, source="test")
+        with here.worker() as worker:
             ids = await queue.insert_many(wishes())
-            if ends_with is not None:
-                await until(lambda: len(sent(journal)) >= 45)
-                worker.send_signal(ends_with)
-                await asyncio.to_thread(worker.wait, MACHINE_SECONDS)
-            else:
-                await until_all_ended(queue, ids)
-        if ends_with is not None:
-            with ended(start("worker", "--gateway-port", str(port), *common)):
-                await until_all_ended(queue, ids)
+            await until(lambda: len(sent(here.journal)) >= 45)
+            worker.kill()
+            await asyncio.to_thread(worker.wait, MACHINE_SECONDS)
+        with here.worker():
+            await until_all_ended(queue, ids)
+    await all_succeeded(here, queue, ids)
+
+
+async def all_succeeded(here: Place, queue: IBRequestQueue, ids: Sequence[str]) -> list[IBRequest]:
     requests = [await queue.get(request_id) for request_id in ids]
     await queue.close()
     assert {str(request.status) for request in requests} == {"SUCCESS"}
-    assert violations(journal) == []
-    units = sent_units(journal)
-    assert max(units_in_window(units)) <= 60
-    if ends_with is None:
-        assert [request.attempt for request in requests] == [1] * 90  # waiting spent none
-        assert sum(weight for at, weight in units if at - began.timestamp() < WINDOW_SECONDS) == 60
-        assert max((request.updated_at - began).total_seconds() for request in requests) <= 660
+    assert violations(here.journal) == []
+    assert max(units_in_window(sent_units(here.journal))) <= 60
+    return requests
 
 
 async def until_all_ended(queue: IBRequestQueue, ids: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -296,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep everything here; it must not exist")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its processes are ended too
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary) / "day"
         folder.mkdir(parents=True)

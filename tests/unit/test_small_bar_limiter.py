@@ -84,6 +84,25 @@ async def test_one_series_gets_five_requests_in_two_seconds() -> None:
     assert desk.times["5"] >= 2
 
 
+async def test_a_request_counts_from_its_answer_for_it_may_be_read_as_late_as_that() -> None:
+    desk = Desk()
+    answered = asyncio.Event()
+
+    async def slow(identity: str) -> None:
+        async with desk.limiter.request(series="SPY", identity=identity, weight=1, claimant=BARS) as sent:
+            sent()
+            await answered.wait()
+
+    desk.tasks += [asyncio.create_task(slow(f"slow {number}")) for number in range(5)]
+    await settle()
+    desk.ask("next", "SPY")
+    await desk.run(10)
+    assert "next" not in desk.times
+    answered.set()
+    await desk.run(5)
+    assert 12 <= desk.times["next"] < 15
+
+
 async def test_bid_ask_counts_twice_in_ten_minutes() -> None:
     desk = Desk()
     for number in range(31):

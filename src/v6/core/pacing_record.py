@@ -19,7 +19,7 @@ from v6.errors import LakeError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PacedRequest:
-    """One request under a long window. ``at`` is clock time, UTC; ``is_sent`` is False until it went out."""
+    """One request under a long window. ``at`` is clock time, UTC; ``is_sent`` is False until its answer proves it."""
 
     number: int
     at: datetime

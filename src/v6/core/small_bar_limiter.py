@@ -1,8 +1,8 @@
 """IB's rules for bars of 30 seconds and less, kept across restarts.
 
 No identical request within 15 s; fewer than 6 for one contract, exchange and type in 2 s; 60 in 10 minutes; BID_ASK
-counts twice. Source: IB's historical data limitations. A request counts from when it was sent; until then it counts as
-if it were being sent now.
+counts twice. Source: IB's historical data limitations. Only its answer proves that a request has been read, so it
+counts from its answer, or from when it was given up; until then it counts as if it were being sent now.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from v6.errors import ErrorCategory, GatewayError, LakeError
 IDENTICAL_SECONDS = 15.0
 SERIES_SECONDS, SERIES_LIMIT = 2.0, 5
 WINDOW_SECONDS, WINDOW_LIMIT = 600.0, 60
-ARRIVAL_MACHINE_SECONDS = 0.1  # what is sent so long apart may arrive closer together
+MARGIN_MACHINE_SECONDS = 0.1  # by so much two clocks may measure ten minutes differently
 PATIENCE_SECONDS = 5.0  # whoever would wait longer is told to come back instead
 COMPACT_LINES = 2000
 
@@ -36,7 +36,8 @@ class SmallBarLimiter:
         self._clock = clock
         self._record = record
         self._requests: dict[int, PacedRequest] = {}
-        self._margin = timedelta(seconds=ARRIVAL_MACHINE_SECONDS * clock.speed)
+        self._sent: set[int] = set()  # and not answered
+        self._margin = timedelta(seconds=MARGIN_MACHINE_SECONDS * clock.speed)
         self._numbers = itertools.count(1)
         self._wanted: dict[Ticket, PacedRequest] = {}
         self._notes: set[asyncio.Task[None]] = set()
@@ -72,9 +73,9 @@ class SmallBarLimiter:
         admitted = await self._admitted(wanted, claimant)
         try:
             await self._write(admitted)
-            yield lambda: self._note_sent(number)
+            yield lambda: self._sent.add(number)
         finally:
-            self._drop_unsent(number)
+            self._end(number)
 
     async def _admitted(self, wanted: PacedRequest, claimant: Claimant) -> PacedRequest:
         ticket = self._queue.join(claimant)
@@ -134,19 +135,21 @@ class SmallBarLimiter:
                 return (min(at, now) + timedelta(seconds=seconds) + self._margin - now).total_seconds()
         return 0.0
 
-    def _note_sent(self, number: int) -> None:
-        sent = replace(self._requests[number], at=self._clock.now(), is_sent=True)
-        self._requests[number] = sent
+    def _end(self, number: int) -> None:
+        """It was answered or given up; what never went out does not count."""
+        if number in self._sent:
+            self._sent.discard(number)
+            self._note_answered(number)
+        elif self._requests.pop(number, None) is not None:
+            self._wake_all()
+
+    def _note_answered(self, number: int) -> None:
+        answered = replace(self._requests[number], at=self._clock.now(), is_sent=True)
+        self._requests[number] = answered
         self._forget()
-        task = asyncio.get_running_loop().create_task(self._write_sent(sent), name="pacing-record")
+        task = asyncio.get_running_loop().create_task(self._write_answered(answered), name="pacing-record")
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
-
-    def _drop_unsent(self, number: int) -> None:
-        request = self._requests.get(number)
-        if request is not None and not request.is_sent:
-            del self._requests[number]
-            self._wake_all()
 
     def _forget(self) -> None:
         now = self._clock.now()
@@ -174,8 +177,8 @@ class SmallBarLimiter:
             await asyncio.to_thread(self._record.rewrite, list(self._requests.values()))
             self._lines = len(self._requests)
 
-    async def _write_sent(self, request: PacedRequest) -> None:
-        with suppress(LakeError):  # without this line it counts as sent later than it was; the next one will tell
+    async def _write_answered(self, request: PacedRequest) -> None:
+        with suppress(LakeError):  # without this line it counts from when the record is read; the next one will tell
             await self._write(request)
 
     async def close(self) -> None:
