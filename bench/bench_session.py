@@ -1,12 +1,14 @@
 """One collection cycle against the simulated gateway: how near it comes to the physical limit, and who waits meanwhile.
 
     python bench/bench_session.py [--lines 100 200 400] [--symbols SPY QQQ IWM] [--days 60] [--plain 300]
+                                  [--late 0.1 0.3]
 
 The gateway counts strictly: a message too many in any sliding second is rejected with error 100 (reject mode), and the
 third one ends the session. Quotes complete after 0.2 to 1.5 s. Gateway, worker and this script are processes of their
-own, on one machine and the machine's own time. A contract costs two messages, so N lines allow N / 4 contracts a
-second. ``ratio_to_limit`` is contracts over that, from the insert of the requests to the last one's SUCCESS. The last
-line is one JSON object.
+own, on one machine and the machine's own time. ``--late`` holds back all that belongs to a quote, its first answer as
+well, for so long, as a gateway does whose data come from far away. A contract costs two messages, so N lines allow
+N / 4 contracts a second. ``ratio_to_limit`` is contracts over that, from the insert of the requests to the last one's
+SUCCESS. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -41,12 +43,13 @@ URGENT_SECONDS = 5.0
 PACING_TEXT = "pacing violation"
 
 
-def serve(clock: str, lines: int, ready: Any, stop: Any) -> None:
+def serve(clock: str, lines: int, late: Sequence[float], ready: Any, stop: Any) -> None:
     """The simulated gateway in a process of its own; tells its port, and at the end what it counted."""
-    asyncio.run(_serve(clock, lines, ready, stop))
+    asyncio.run(_serve(clock, lines, late, ready, stop))
 
 
-async def _serve(clock: str, lines: int, ready: Any, stop: Any) -> None:
+async def _serve(clock: str, lines: int, late: Sequence[float], ready: Any, stop: Any) -> None:
+    from v6.simulator.faults import make_fault
     from v6.simulator.market import Market
     from v6.simulator.options import GatewayOptions
     from v6.simulator.server import SimulatedGateway
@@ -54,6 +57,8 @@ async def _serve(clock: str, lines: int, ready: Any, stop: Any) -> None:
     options = GatewayOptions(market_data_lines=lines, quote_delay_seconds=(0.2, 1.5))
     gateway = SimulatedGateway(Market(0), clock=Clock(clock), options=options)
     ready.put(await gateway.start())
+    if late:
+        gateway.faults.arm(make_fault({"do": "slow", "request": "market_data", "delay": list(late)}))
     await asyncio.to_thread(stop.wait)
     seen = gateway.status()
     counted = {"largest_second": "largest_window", "messages": "messages"}
@@ -70,12 +75,12 @@ class Served:
 
 
 @asynccontextmanager
-async def gateway(lines: int, lake: Path, figures: dict[str, Any]) -> AsyncIterator[Served]:
+async def gateway(lines: int, lake: Path, figures: dict[str, Any], late: Sequence[float] = ()) -> AsyncIterator[Served]:
     """A gateway with so many lines; when the context ends ``figures`` has the largest second and the errors 100."""
     context = mp.get_context("spawn")
     ready, stop = context.Queue(), context.Event()
     clock = str(Clock(NOW).setting)
-    process = context.Process(target=serve, args=(clock, lines, ready, stop))
+    process = context.Process(target=serve, args=(clock, lines, late, ready, stop))
     process.start()
     try:
         port = await asyncio.to_thread(ready.get, timeout=120)
@@ -190,7 +195,8 @@ async def collect(folder: Path, lines: int, options: argparse.Namespace, *, cold
     """A cold cycle where asked, then a warm one with urgent snapshots, in one worker's life."""
     figures: dict[str, Any] = {}
     log = folder / f"worker-{lines}.log"
-    async with gateway(lines, folder / "lake", figures) as served, worker(served.settings, log):
+    served_late = gateway(lines, folder / "lake", figures, options.late)
+    async with served_late as served, worker(served.settings, log):
         if cold:
             figures["cold"] = await cycle(served.settings, options.symbols, options.days, urgent=False)
         figures |= await cycle(served.settings, options.symbols, options.days, urgent=True)
@@ -250,6 +256,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, nargs="+", default=[100, 200, 400])
     parser.add_argument("--symbols", nargs="+", default=["SPY", "QQQ", "IWM"])
     parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--late", type=float, nargs=2, default=(), help="shortest and longest delay, seconds")
     parser.add_argument("--plain", type=int, default=300, help="contracts for the plain loops; 0 leaves them out")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))
 
