@@ -71,16 +71,23 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=SECONDS)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    journal = tmp_path / "journal.jsonl"
+@contextmanager
+def served(folder: Path) -> Iterator[Place]:
+    """A place whose gateway runs."""
+    journal = folder / "journal.jsonl"
     arguments = ["--json", "--port", "0", "--now", "last-session", "--lines", str(LINES), "--journal", str(journal)]
     with ended(start("gateway", *arguments)) as gateway:
         assert gateway.stdout is not None
         address = json.loads(gateway.stdout.readline())
         yield Place(
-            lake=tmp_path / "lake", journal=journal, port=address["port"], clock=address["clock"], gateway=gateway
+            lake=folder / "lake", journal=journal, port=address["port"], clock=address["clock"], gateway=gateway
         )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with served(tmp_path) as found:
+        yield found
 
 
 def start_worker(place: Place, *more: str) -> subprocess.Popen[str]:
