@@ -21,6 +21,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import polars as pl
@@ -92,7 +93,7 @@ async def _work(lake: Path, clock_text: str, batches: int) -> dict[str, Any]:
         if len(claimed) == BATCH:
             times.append(time.perf_counter() - began)
             cpu.append(time.process_time() - cpu_began)
-            if len(times) % SAMPLE_BATCHES == 0:
+            if len(times) % min(SAMPLE_BATCHES, batches) == 0:
                 resident[len(times)] = resident_bytes()
                 files.append(await asyncio.to_thread(_live_files, lake))
                 logs.append(len(list((lake / REQUESTS.name / "_delta_log").iterdir())))
@@ -161,12 +162,24 @@ def many_batches(lake: Path, batches: int) -> dict[str, Any]:
     began = time.perf_counter()
     for process in (worker, producer):
         process.start()
-    seen = out.get(timeout=36_000)
-    stop.set()
+    try:
+        seen = _answer_of(worker, out)
+    finally:
+        stop.set()
     for process in (worker, producer):
         process.join()
     seconds = time.perf_counter() - began
     return {"batches": batches, "seconds": round(seconds), **_costs(seen, batches), **_left(lake, clock_text)}
+
+
+def _answer_of(process: Any, out: Any) -> dict[str, Any]:
+    """What a process found; one that dies before it says so ends the run."""
+    while True:
+        with suppress(Empty):
+            answer: dict[str, Any] = out.get(timeout=1.0)
+            return answer
+        if process.exitcode:
+            raise SystemExit(f"the measured process ended with exit code {process.exitcode}")
 
 
 def _costs(seen: dict[str, Any], batches: int) -> dict[str, Any]:
@@ -280,7 +293,7 @@ def history(folder: Path, finished: int, batches: int) -> dict[str, Any]:
     out = context.Queue()
     process = context.Process(target=on_history, args=(str(lake), batches, out))
     process.start()
-    figures: dict[str, Any] = out.get(timeout=3_600)
+    figures = _answer_of(process, out)
     process.join()
     files = data_files(Lake(lake).open(REQUESTS.name))
     return {**figures, "live_files": len(files), "disk_bytes": disk_bytes(lake)}
