@@ -41,7 +41,7 @@ SPEED = 20.0
 LINES = 100
 END_SECONDS = 3600  # clock time in which all that is left has to end
 # At most: memory of the last quarter over the second one; CPU of later hours over earlier ones that are like them.
-GROWTH = {"memory_growth": 1.2, "cpu_growth": 1.4}
+GROWTH = {"memory_growth": 1.2, "cpu_growth": 1.3}
 PACING = {100, 101}
 READY = '"state": "ready"'
 BLOCKED = 3  # times over 50 ms, at most: the first chain loads code
