@@ -1,10 +1,10 @@
 """A damaged table holds what needs it and nothing else; a disk that takes nothing more holds everything, said once."""
 
 import asyncio
+import errno
 import os
 import re
 import resource
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,9 +186,14 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    free = shutil.disk_usage(disk).free
+    """Until nothing fits any more; somebody else may be writing meanwhile."""
     with (disk / "filler").open("wb", buffering=0) as file:
-        os.posix_fallocate(file.fileno(), 0, free)
+        try:
+            while file.write(bytes(4096)):
+                continue
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def read_only(disk: Path) -> None:
