@@ -21,6 +21,7 @@ from v6.data.ib_request_queue import IBRequestQueue
 MONDAY = "2026-11-23T17:30:00Z"
 SPEED, SPEED_OF_RESTARTS = 10, 20
 WINDOW_SECONDS = 600
+LATEST_SECONDS = 660 + 10 * SPEED  # eleven minutes (617 s alone on a machine), and ten of a busy machine's own seconds
 SYMBOLS = ("SPY", "QQQ", "IWM", "DIA", "AAPL", "MSFT", "NVDA", "AMZN", "META", "TSLA")
 ENDS = [f"2026-11-{day:02}T{hour}:00:00Z" for day in (18, 19, 20) for hour in (16, 18)]
 MACHINE_SECONDS = 240
@@ -104,7 +105,7 @@ async def undisturbed(folder: Path) -> None:
     assert [request.attempt for request in requests] == [1] * 90  # waiting spent none
     units = sent_units(here.journal)
     assert sum(weight for at, weight in units if at - began.timestamp() < WINDOW_SECONDS) == 60
-    assert max((request.updated_at - began).total_seconds() for request in requests) <= 660
+    assert max((request.updated_at - began).total_seconds() for request in requests) <= LATEST_SECONDS
 
 
 async def killed(folder: Path) -> None:
