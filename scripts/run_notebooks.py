@@ -1,16 +1,21 @@
-"""Execute every notebook on the lake of V6_LAKE; the executed copies go into build/notebooks.
+"""Execute every notebook on the lake of V6_LAKE (data/lake without it); the executed copies go into build/notebooks.
 
-The notebooks themselves stay without outputs. Exits with 1 when a cell raised, and names the notebook.
+The notebooks themselves stay without outputs. Exits with 1 when a cell raised, and names the notebook; with 3 when
+there is no lake.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from v6.errors import LakeError
+from v6.readers.where import lake_of
 
 ROOT = Path(__file__).parents[1]
 SOURCES, EXECUTED = ROOT / "notebooks", ROOT / "build" / "notebooks"
@@ -31,6 +36,11 @@ def execute(path: Path) -> str | None:
 
 
 def main() -> int:
+    try:
+        lake_of(os.environ.setdefault("V6_LAKE", str(ROOT / "data" / "lake")))
+    except LakeError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
     EXECUTED.mkdir(parents=True, exist_ok=True)
     failures = 0
     for path in sorted(SOURCES.glob("*.ipynb")):

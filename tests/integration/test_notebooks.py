@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,14 @@ def test_without_a_lake_it_says_so_in_one_line(tmp_path: Path, monkeypatch: pyte
         run("first_steps")
     assert "Traceback" not in str(caught.value)
     assert "lake_of" not in str(caught.value)
+
+
+def test_without_a_lake_the_script_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("V6_LAKE", str(tmp_path / "nowhere"))
+    script = [sys.executable, str(FOLDER.parent / "scripts/run_notebooks.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1)
+    assert done.stderr.startswith(f"there is no lake at {tmp_path / 'nowhere'}: give lake=")
 
 
 def test_the_issues_notebooks_are_there() -> None:
