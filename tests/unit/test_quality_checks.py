@@ -118,6 +118,16 @@ def test_a_quote_that_stands_still_while_the_underlying_moves_is_stale() -> None
     assert found(OPTION_SNAPSHOTS.name, "stale", [{**row, "delta": 0.01} for row in rows]) == []
 
 
+def test_a_month_that_stands_still_while_the_other_months_move_is_stale() -> None:
+    still = [future(1, minute) for minute in range(6)]
+    moving = [future(2, minute, 2710.0 + 5 * minute) for minute in range(6)]
+    assert found(FUTURES_SNAPSHOTS.name, "stale", [*still, *moving]) == [1, 1, 1]
+    assert found(FUTURES_SNAPSHOTS.name, "stale", still) == []
+    assert found(FUTURES_SNAPSHOTS.name, "stale", [*still, *(future(2, minute) for minute in range(6))]) == []
+    far = [future(3, minute, 2800.0) for minute in (0, 1)]  # that a month is lacking is no move
+    assert found(FUTURES_SNAPSHOTS.name, "stale", [*still, *far, *(future(2, m, 2710.0) for m in range(6))]) == []
+
+
 def test_the_second_row_of_a_contract_in_a_cycle_is_a_duplicate() -> None:
     again = quote(2, known_at=NOON + MINUTE, request_id="r2")
     assert found(OPTION_SNAPSHOTS.name, "duplicate", [quote(1), quote(2), again]) == [2]

@@ -6,7 +6,8 @@ import polars as pl
 
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.quality.check import Action, Check, found, number
-from v6.quality.quotes import MID, crossed, duplicate, last_outside_range, no_bid, stale
+from v6.quality.quotes import MID, crossed, duplicate, last_outside_range, no_bid
+from v6.quality.quotes import stale as stale_beside_underlying
 
 SPIKE_SHARE = 0.01
 
@@ -22,6 +23,19 @@ def spike(rows: pl.DataFrame) -> pl.DataFrame:
     wrong = judged.with_columns(away=away).filter(pl.col("away") > SPIKE_SHARE * pl.col("before").abs())
     detail = pl.format("mid {} between {} and {}", number("mid"), number("before"), number("after"))
     return found(wrong, value=pl.col("away"), detail=detail)
+
+
+def stale(rows: pl.DataFrame) -> pl.DataFrame:
+    """Bid, ask, their sizes, last and volume repeat in four or more snapshots in a row while the other months of the
+    future moved by more than 0.1 %. ``value`` is the length of the run so far. Nothing is found of a month that was
+    collected alone."""
+    together, mid = ["symbol", "cycle"], MID.fill_nan(None)
+    level = (mid / mid.drop_nulls().first()).over(
+        "con_id", order_by="timestamp"
+    )  # months that are lacking move nothing
+    levels = rows.with_columns(level=level)
+    others = (pl.col("level").sum() - pl.col("level")) / (pl.col("level").count() - 1)
+    return stale_beside_underlying(levels.with_columns(underlying_price=others.over(together).fill_nan(None)))
 
 
 FUTURES_CHECKS = tuple(
