@@ -9,7 +9,8 @@ an SSVI takes its place, whose bounds exclude it (GJ, theorem 4.2).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -24,6 +25,7 @@ REACH = 4.0  # standard deviations from the money within which quotes are fitted
 PENALTIES = ((0.005, 100.0), (0.01, 1e3), (0.02, 1e4))
 FREE = 1e-5  # a density whose least is above it is nowhere below zero
 MOST_TILT = 0.995
+POOR = 4.0  # squared errors a quote: a fit as bad is tried again from elsewhere
 LEAST_SIGMA = math.log(1e-3)
 STEPS_AROUND = np.concatenate([np.linspace(-20, 20, 1601), np.geomspace(20, 2000, 200), -np.geomspace(20, 2000, 200)])
 LOOKED_AT = np.concatenate([np.linspace(-8, 8, 65), np.geomspace(9, 200, 12), -np.geomspace(9, 200, 12)])
@@ -80,19 +82,43 @@ def fit_svi(k: Floats, iv: Floats, error: Floats, years: float) -> Svi:
     k, iv, error, z = k[kept], iv[kept], error[kept], z[kept]
     target = iv * iv * years
     scale = 2 * iv * years * np.hypot(error, LEAST_ERROR) * (1 + z * z / 4)  # the money counts more than the wings
+    quotes = _Quotes(k=k, target=target, scale=scale)
     slice_ = _fit_ssvi(k, target, scale)
-    start = _unbounded(slice_)
+    best = _fit_from(_unbounded(slice_), quotes, slice_)
+    if _misfit(best, quotes) > POOR * len(k):
+        for start in _other_starts(slice_, math.sqrt(float(np.interp(0.0, k, target)))):
+            best = _fit_from(start, quotes, best)
+    return best
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Quotes:
+    """Total variances to be met at log-moneynesses, each in units of its scale."""
+
+    k: Floats
+    target: Floats
+    scale: Floats
+
+
+def _fit_from(start: Floats, quotes: _Quotes, other: Svi) -> Svi:
+    """All five parameters from a start, or the other fit where that is nearer or this is not free of arbitrage."""
     for margin, penalty in PENALTIES:
-        start = _fit_free(k, target, scale, start, margin=margin, penalty=penalty)
+        start = _fit_free(quotes.k, quotes.target, quotes.scale, start, margin=margin, penalty=penalty)
         free = _free(start)
         if free.least_density() > FREE:
-            is_better = _misfit(free, k, target, scale) < _misfit(slice_, k, target, scale)
-            return free if is_better else slice_
-    return slice_
+            return free if _misfit(free, quotes) < _misfit(other, quotes) else other
+    return other
 
 
-def _misfit(svi: Svi, k: Floats, target: Floats, scale: Floats) -> float:
-    return float(np.sum(((svi.total_variance(k) - target) / scale) ** 2))
+def _other_starts(slice_: Svi, deviation: float) -> Iterator[Floats]:
+    """Starts away from where a fit ended badly: other tilts, the vertex on both sides of the money, a sharper one."""
+    for rho in (-0.7, 0.0, 0.7):
+        for m in (-deviation, 0.0, deviation):
+            yield _unbounded(replace(slice_, a=slice_.a / 2, rho=rho, m=m, sigma=deviation / 2))
+
+
+def _misfit(svi: Svi, quotes: _Quotes) -> float:
+    return float(np.sum(((svi.total_variance(quotes.k) - quotes.target) / quotes.scale) ** 2))
 
 
 def _fit_ssvi(k: Floats, target: Floats, scale: Floats) -> Svi:
