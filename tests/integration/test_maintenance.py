@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from v6.clock import Clock, ClockSetting
-from v6.data.delta import append, data_files, replace_files, scan_table
+from v6.data.delta import GROUP_ROWS, append, data_files, replace_files, scan_table
 from v6.data.ib_request import REQUESTS, NewRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.lake import Lake
@@ -151,6 +151,20 @@ def test_joining_changes_no_row_keeps_the_order_and_the_statistics(lake: Lake) -
     assert file.statistics["max.timestamp"] >= KNOWN + timedelta(hours=39)
     late = lake.scan(MARKET_BARS).filter(pl.col("timestamp") >= KNOWN + timedelta(hours=39)).collect()
     assert late.height == len(symbols)
+
+
+def test_appended_and_joined_files_have_groups_of_rows_that_a_reader_can_pass_over(lake: Lake) -> None:
+    table = lake.ensure(MARKET_BARS)
+    for first in (0, 17_000):
+        append(table, bars(("SPY",), range(first, first + 17_000)))
+    assert group_rows(lake) == [GROUP_ROWS, 17_000 - GROUP_ROWS] * 2
+    assert maintain(lake)["market_bars"].joined == 2
+    assert group_rows(lake) == [GROUP_ROWS, GROUP_ROWS, 34_000 - 2 * GROUP_ROWS]
+
+
+def group_rows(lake: Lake) -> list[int]:
+    files = [pq.ParquetFile(Path(path)).metadata for path in lake.open("market_bars").file_uris()]
+    return [file.row_group(number).num_rows for file in files for number in range(file.num_row_groups)]
 
 
 def test_a_table_that_is_written_has_its_small_files_joined_only_when_there_are_many(lake: Lake) -> None:

@@ -55,7 +55,9 @@ from v6.data.table_spec import Column, TableSpec
 COMMIT_TRIES = 8
 RECENT_COMMITS = 100
 MAINTENANCE = "maintenance"  # its app transaction keeps two maintainers from the same files
-COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3)
+# Rows in a group, whose bounds a reader looks at before it reads it: one contract of a day lies in one or two of them.
+GROUP_ROWS = 16_384
+COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=GROUP_ROWS)
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # maintenance cleans the log
 
 

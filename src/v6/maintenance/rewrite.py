@@ -14,18 +14,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from v6.clock import Clock
-from v6.data.delta import DataFile, DeltaError, DeltaTable, data_files, filesystem, replace_files, scan_table, to_arrow
+from v6.data.delta import (
+    GROUP_ROWS,
+    DataFile,
+    DeltaError,
+    DeltaTable,
+    data_files,
+    filesystem,
+    replace_files,
+    scan_table,
+    to_arrow,
+)
 from v6.data.lake import Lake
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
 
+PAGE_BYTES = 8192
 TRIES = 40
 STRICT_TRIES = 3  # after so many, appends may come in between: they touch none of the files
 PATIENT_RETRIES = 100
@@ -124,7 +136,7 @@ class Rewriter:
         stored = ordered.drop(name for name, _ in partition)
         path = str(PurePosixPath(sources[0].path).parent / f"part-00000-{uuid.uuid4()}-c000.zstd.parquet")
         with files.open_output_stream(path) as sink:
-            pq.write_table(to_arrow(stored), sink, compression="zstd", compression_level=3)
+            write_sorted(stored, sink)
         file = DataFile(
             path=path,
             size_bytes=int(files.get_file_info(path).size),
@@ -190,6 +202,26 @@ class Rewriter:
 
     def _now_ms(self) -> int:
         return int(self._clock.machine_now().timestamp() * 1000)
+
+
+def write_sorted(rows: pl.DataFrame, sink: BinaryIO | pa.NativeFile) -> None:
+    """Rows, sorted and without their partition's columns, as one data file.
+
+    Its pages are small, so that a reader of few rows unpacks little. A dictionary of measurements or instants would be
+    as long as they are; instants are stored as differences, which takes a fifth off the file.
+    """
+    instants = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime)]
+    repeated = [name for name, dtype in rows.schema.items() if name not in instants and not dtype.is_float()]
+    pq.write_table(
+        to_arrow(rows),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=GROUP_ROWS,
+        data_page_size=PAGE_BYTES,
+        use_dictionary=repeated,
+        column_encoding=dict.fromkeys(instants, "DELTA_BINARY_PACKED"),
+    )
 
 
 def folder_of(lake: Lake, table: DeltaTable) -> pafs.FileSystem:
