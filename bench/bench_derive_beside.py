@@ -39,12 +39,14 @@ LONGEST_DAYS = 45
 POLL_SECONDS = 0.5
 
 
-def priced_day(symbol: str) -> pl.DataFrame:
-    """One collection of a symbol's chain as the market shows it."""
+def priced_day(symbol: str, *, with_expiry: date | None = None) -> pl.DataFrame:
+    """One collection of a symbol's chain as the market shows it: the near expiries, and one more."""
     market = Market(0)
     rows = []
     for option in market.find(ContractQuery(symbol=symbol, sec_type="OPT"), PRICED_AT):
-        if option.expiry is None or (option.expiry - PRICED_AT.date()).days > LONGEST_DAYS:
+        if option.expiry is None:
+            continue
+        if (option.expiry - PRICED_AT.date()).days > LONGEST_DAYS and option.expiry != with_expiry:
             continue
         shown = market.snapshot(option, PRICED_AT)
         model = shown.model_greeks

@@ -68,6 +68,31 @@ def test_the_queue_beside_its_rivals() -> None:
     assert figures["UPDATE"]["failed_claims"] + figures["UPDATE"]["failed_inserts"] > 0
 
 
+def test_aggregations_answer_as_duckdb_does_and_both_reads_bring_their_rows() -> None:
+    short = (
+        "--sessions",
+        "3",
+        "--rows-a-day",
+        "7000",
+        "--rounds",
+        "1",
+        "--cold-reads",
+        "1",
+        "--memory",
+        "1",
+        "--derived",
+        "1",
+    )
+    figures = last_line("bench_derive.py", *short)
+    assert figures["rows"] > 3 * 6000
+    assert set(figures["aggregations"]) == {"cycles", "put_call", "spreads", "days_of_contracts"}
+    assert figures["latest_chain"]["rows"] > 2000
+    assert figures["history"]["rows"] == 3
+    assert figures["derivation"]["values"] > 500
+    assert figures["derivation"]["fits"] > 30
+    assert figures["memory_mb_by_days"]["1"] > 0
+
+
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
