@@ -3,7 +3,7 @@
     python -m bench.bench_derive [--sessions 63] [--rows-a-day 635000] [--memory 5 20 60] [--lake FOLDER]
 
 The simulated market prices one date of SPY, QQQ and IWM without a socket; it is moved over the sessions (40 million
-rows; ``--sessions 252`` are a year, 160 million and 12 GB of disk). Each measurement is a process of its own.
+rows; ``--sessions 252`` are a year, 160 million and 8.4 GB of disk). Each measurement is a process of its own.
 
 ``aggregations``: seconds in polars on our table and in DuckDB on the same files, turn about, with the same answers.
 ``derivation``: everything of a symbol's dates with its fits. ``memory``: the peak of such a process by the number of
