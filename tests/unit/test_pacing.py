@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v6.clock import ManualClock
-from v6.core.fair_queue import Claimant, FairQueue
+from v6.core.fair_queue import Claimant
 from v6.core.line_limiter import LineLimiter, SlotLimiter
 from v6.core.message_limiter import MessageLimiter
 from v6.core.pacing import Pacing
@@ -135,16 +135,16 @@ async def test_lines_count_a_contract_once_and_wait_when_all_are_taken() -> None
     assert limiter.in_use == 2
 
 
-def test_what_releases_goes_in_turns_with_what_takes_and_first() -> None:
-    queue = FairQueue(ManualClock(START).monotonic)
-    cancel = Claimant(priority=2, request_id="chain", releases=True)
-    tickets = [queue.join(claimant) for claimant in (CHAIN, CHAIN, CHAIN, cancel, cancel)]
-    served = []
-    while queue:
-        (ticket,) = [one for one in tickets if not one.has_left and queue.is_first(one)]
-        queue.leave(ticket)
-        served.append("release" if ticket.claimant.releases else "take")
-    assert served == ["release", "take", "release", "take", "take"]
+async def test_cancels_go_in_turns_with_what_proves_that_they_were_read() -> None:
+    clock = ManualClock(START)
+    cancels = [Claimant(priority=2, request_id=request, releases=True) for request in ("a", "b", "a")]
+    limiter = limiter_of(3, clock)
+    limiter.hold(0.1)  # until all wait
+    sent = await send_all(limiter, clock, [CHAIN, SHORT, CHAIN, *cancels])
+    order = [request for _, request in sent]
+    assert [request in {"a", "b"} for request in order] == [True, False] * 3
+    times = [at for at, _ in sent]
+    assert all(question - cancel < 0.05 for cancel, question in zip(times[::2], times[1::2], strict=True))
 
 
 async def test_an_urgent_contract_gets_the_next_free_line() -> None:

@@ -14,7 +14,7 @@ from v6.clock import Clock
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claimant:
-    """Who asks: the request and its priority. What ``releases`` (a cancel) goes in turns with what takes, and first."""
+    """Who asks: the request and its priority. A cancel ``releases`` a line, and has no answer."""
 
     priority: int
     request_id: str
@@ -41,7 +41,7 @@ class Ticket:
     """One place in the queue."""
 
     claimant: Claimant
-    rank: tuple[int, int, int, int]  # priority, turn, takes rather than releases, number
+    rank: tuple[int, int, int]  # priority, turn, number
     since: float
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     has_left: bool = False
@@ -60,17 +60,14 @@ class Ticket:
 
 
 class FairQueue:
-    """Requests of one priority are served in turns (start-time fair queueing), whatever the length of each.
-
-    In each of its turns a request releases one and takes one: neither waits behind a long row of the other.
-    """
+    """Requests of one priority are served in turns (start-time fair queueing), whatever the length of each."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._heap: list[Ticket] = []
         self._numbers = itertools.count()
         self._turn = 0
-        self._last_turns: dict[tuple[str, bool], int] = {}
+        self._last_turns: dict[str, int] = {}
         self._waiting = Counter[str]()
 
     def __len__(self) -> int:
@@ -78,14 +75,17 @@ class FairQueue:
 
     def join(self, claimant: Claimant) -> Ticket:
         """Take a place in the queue; leave it with ``leave`` in any case."""
-        row = (claimant.request_id, claimant.releases)
-        turn = max(self._turn, self._last_turns.get(row, 0)) + 1
-        self._last_turns[row] = turn
-        rank = (claimant.priority, turn, 0 if claimant.releases else 1, next(self._numbers))
-        ticket = Ticket(claimant=claimant, rank=rank, since=self._now())
+        turn = max(self._turn, self._last_turns.get(claimant.request_id, 0)) + 1
+        self._last_turns[claimant.request_id] = turn
+        ticket = Ticket(claimant=claimant, rank=(claimant.priority, turn, next(self._numbers)), since=self._now())
         heapq.heappush(self._heap, ticket)
         self._waiting[claimant.request_id] += 1
         return ticket
+
+    @property
+    def first(self) -> Ticket | None:
+        """Who is served next."""
+        return self._heap[0] if self._heap else None
 
     def is_first(self, ticket: Ticket) -> bool:
         """Whether nobody waits before this ticket."""

@@ -11,8 +11,9 @@ have been read, and nothing but an answer to it, or to a later one, is a proof:
 A message cannot be read before it is sent, nor after it is answered. So no second has more than ``per_second``
 messages, however long either side stands still, and whatever the network holds back. What it costs is the time from
 sending to the proof: ``per_second`` messages need one second and that time. While answers come soon messages are evenly
-spaced, and each proves those before it. Where they are late, half of a second's messages go at once with an echo behind
-them: two messages a second for the echoes, and the time of one echo instead of that of an answer.
+spaced, and each proves those before it; a cancel has no answer, so a question goes right behind it. Where answers are
+late, half of a second's messages go at once with an echo behind them: two messages a second for echoes, and the time
+of one echo instead of that of an answer.
 """
 
 from __future__ import annotations
@@ -62,27 +63,44 @@ class MessageLimiter:
         self._answer_seconds = 0.0
         self._last_echo = -1
         self._next_at = self._held_until = float("-inf")
-        self._queue = FairQueue(clock.monotonic)
+        self._cancels, self._questions = FairQueue(clock.monotonic), FairQueue(clock.monotonic)
+        self._is_unproven = False  # the last one was a cancel: it is proven by what is sent next
 
     @asynccontextmanager
     async def message(self, claimant: Claimant, *, is_echo: bool = False) -> AsyncIterator[int]:
         """Enter when one message may be sent, with its number; send it inside. An echo may take the last place."""
-        ticket = self._queue.join(claimant)
+        queue = self._cancels if claimant.releases else self._questions
+        ticket = queue.join(claimant)
         try:
             await self._wait_for_turn(ticket, is_echo=is_echo)
             number = self._record(is_echo=is_echo)
+            self._is_unproven = claimant.releases
         finally:
-            self._queue.leave(ticket)
+            queue.leave(ticket)
+            self._wake_first()
         yield number
+
+    def _first(self) -> Ticket | None:
+        """Who goes next: the more urgent, else cancels and questions in turns, for a question proves a cancel."""
+        cancel, question = self._cancels.first, self._questions.first
+        if cancel is None or question is None:
+            return cancel or question
+        if cancel.claimant.priority != question.claimant.priority:
+            return min(cancel, question, key=lambda ticket: ticket.claimant.priority)
+        return question if self._is_unproven else cancel
+
+    def _wake_first(self) -> None:
+        if (first := self._first()) is not None:
+            first.woken.set()
 
     async def _wait_for_turn(self, ticket: Ticket, *, is_echo: bool) -> None:
         while True:
             ticket.woken.clear()
-            if not self._queue.is_first(ticket):
+            if self._first() is not ticket:
                 await ticket.woken.wait()
             elif len(self._in_doubt) >= (self.per_second if is_echo else self._most_in_doubt()):
                 await self._wait_for_news(ticket)
-            elif (seconds := self._seconds_until_free()) > 0:
+            elif (seconds := self._seconds_until_free(ticket)) > 0:
                 await self._clock.sleep(seconds)
             else:
                 return
@@ -106,13 +124,15 @@ class MessageLimiter:
             self._echo()
         await ticket.woken_within(silence, self._clock)
 
-    def _seconds_until_free(self) -> float:
-        evenly = float("-inf") if self._is_late else self._next_at
-        return max(evenly, self._held_until, self._window_at()) - self._clock.monotonic()
+    def _seconds_until_free(self, ticket: Ticket) -> float:
+        is_cancel = ticket.claimant.releases
+        is_pair = is_cancel and self._questions.first is not None  # what proves it goes right behind it
+        evenly = float("-inf") if self._is_late or (self._is_unproven and not is_cancel) else self._next_at
+        return max(evenly, self._held_until, self._window_at(2 if is_pair else 1)) - self._clock.monotonic()
 
-    def _window_at(self) -> float:
-        """When the window has room: a second after the message that leaves it has been read."""
-        leaves = self.per_second - len(self._in_doubt)  # so many places from the end of those that were read
+    def _window_at(self, messages: int) -> float:
+        """When the window has room for so many: a second after the last of those that leave it has been read."""
+        leaves = max(1, self.per_second + 1 - messages - len(self._in_doubt))  # counted from the end of those read
         return self._read[-leaves] + self._window if len(self._read) >= leaves else float("-inf")
 
     def _record(self, *, is_echo: bool) -> int:
@@ -150,7 +170,7 @@ class MessageLimiter:
             self._in_doubt.popleft()
             self._read.append(now)
         if len(self._in_doubt) < before:
-            self._queue.wake_first()
+            self._wake_first()
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so long: the gateway said that we were too fast."""
@@ -163,4 +183,8 @@ class MessageLimiter:
 
     def waits(self) -> dict[str, Wait]:
         """What waits to be sent, by request."""
-        return self._queue.waits(self.reason, lambda places: round(places * self._spacing, 3))
+        cancels, questions = (
+            queue.waits(self.reason, lambda places: round(places * self._spacing, 3))
+            for queue in (self._cancels, self._questions)
+        )
+        return cancels | questions
