@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,6 @@ class App:
     @cached_property
     def rates(self) -> dict[str, Rate]:
         """How many requests of each limited type may begin in a period. Raises SettingsError as ``policies`` does."""
-        from datetime import timedelta
-
         from v6.data.recent_claims import Rate
 
         limiters = {kind.name: self.policies.of(kind).limiter for kind in self.catalogue.types()}

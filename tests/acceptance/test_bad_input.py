@@ -141,7 +141,7 @@ USAGE = {
     "retry of what is not there": (["requests", "retry", "nope"], "no request has the id nope"),
     "retry of nothing": (["requests", "retry"], "name the requests, or give --failed"),
     "retry of one and of all": (["requests", "retry", "nope", "--failed"], "name the requests, or give --failed"),
-    "retry of a category": (["requests", "retry", "--failed", "--category", "bad"], "--category bad is none"),
+    "retry of a category": (["requests", "retry", "--failed", "--category", "bad"], "--category bad is no category"),
     "retry of a type": (["requests", "retry", "--failed", "--type", "option_chian"], "Did you mean option_chain?"),
     "list of a type": (["requests", "list", "--type", "option_chian"], "Did you mean option_chain?"),
     "status that does not exist": (["requests", "list", "--status", "done"], "--status done"),

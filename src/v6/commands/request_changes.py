@@ -8,7 +8,7 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call
-from v6.commands.request_list import SYMBOL_HELP, TYPE_HELP, RequestId, check_type, matching
+from v6.commands.request_list import SYMBOL_HELP, TYPE_HELP, RequestId, check_type, chosen, matching
 from v6.commands.submit import summary
 from v6.commands.waiting import wait_for
 from v6.errors import ErrorCategory, RequestError, RequestFailed
@@ -62,7 +62,11 @@ async def retry(
 ) -> None:
     """Put failed requests back into the queue as new: those named, or with --failed all that fit, in one commit."""
     ids = list(request_ids or [])
-    conditions = {"request_type": request_type, "symbol": symbol, "error_category": _category(category)}
+    conditions = {
+        "request_type": request_type,
+        "symbol": symbol,
+        "error_category": chosen("category", category, ErrorCategory),
+    }
     if bool(ids) == failed or (ids and any(conditions.values())):
         raise RequestError("name the requests, or give --failed, alone or with --type, --symbol and --category")
     app = App(call.settings)
@@ -92,12 +96,3 @@ def _report(call: Call, ids: list[str], changed: list[IBRequest], *, dry_run: bo
         call.out.line(f"{each} was left: another request holds its key, or it is no longer FAILED")
     if not ids:
         call.out.line("no failed request fits: nothing was changed")
-
-
-def _category(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return str(ErrorCategory(text.lower()))
-    except ValueError as error:
-        raise RequestError(f"--category {text} is none: choose one of {', '.join(ErrorCategory)}") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from v6.app import App
+from v6.errors import RequestError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,3 +38,12 @@ def check_type(app: App, request_type: str | None) -> None:
         return
     if matching(app, {"request_type": request_type}, limit=1).is_empty():
         app.catalogue.get(request_type)
+
+
+def chosen(option: str, text: str | None, among: type[StrEnum]) -> str | None:
+    """The one of a set that an option names, in either case; None where it was not given. Raises RequestError."""
+    found = next((each for each in among if text is not None and each.lower() == text.lower()), None)
+    if text is not None and found is None:
+        known = ", ".join(each.lower() for each in among)
+        raise RequestError(f"--{option} {text} is no {option}: choose one of {known}")
+    return None if found is None else str(found)

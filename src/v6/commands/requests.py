@@ -10,10 +10,9 @@ import typer
 from v6.app import App
 from v6.commands.command import Call, command, group
 from v6.commands.request_changes import cancel, retry
-from v6.commands.request_list import SYMBOL_HELP, TYPE_HELP, RequestId, check_type, matching
+from v6.commands.request_list import SYMBOL_HELP, TYPE_HELP, RequestId, check_type, chosen, matching
 from v6.commands.request_waits import COLUMNS, waits_of
 from v6.commands.submit import summary
-from v6.errors import RequestError
 
 if TYPE_CHECKING:
     pass
@@ -48,7 +47,9 @@ def list_requests(
     limit: Annotated[int, typer.Option(min=1, help="at most so many, the newest")] = 20,
 ) -> None:
     """List requests, the newest first."""
-    conditions = {"status": _status(status), "request_type": request_type, "symbol": symbol}
+    from v6.data.ib_request import RequestStatus
+
+    conditions = {"status": chosen("status", status, RequestStatus), "request_type": request_type, "symbol": symbol}
     app = App(call.settings)
     check_type(app, request_type)
     found = matching(app, conditions, limit)
@@ -77,18 +78,6 @@ async def show(call: Call, request_id: RequestId) -> None:
         call.out.table(COLUMNS, [[wait[name] for name in COLUMNS] for wait in waits], title="waits for")
     call.out.line("")
     call.out.table(HISTORY, history.rows())
-
-
-def _status(text: str | None) -> str | None:
-    from v6.data.ib_request import RequestStatus
-
-    if text is None:
-        return None
-    try:
-        return str(RequestStatus(text.upper()))
-    except ValueError as error:
-        known = ", ".join(status.lower() for status in RequestStatus)
-        raise RequestError(f"--status {text} is no status: choose one of {known}") from error
 
 
 def _row_as_json(row: dict[str, Any]) -> dict[str, Any]:
