@@ -36,6 +36,7 @@ LOG = logging.getLogger(__name__)
 HANDSHAKE_MACHINE_SECONDS = 30.0
 CLOSE_MACHINE_SECONDS = 1.0
 MAX_UNREAD_BYTES = 64 << 20
+MAX_DROPPED_BYTES = 1 << 16
 START_API = 71
 QUOTE, REAL_TIME_BARS = "market data", "real-time bars"  # the keys of tasks that stream
 NOT_FOUND = "No security definition has been found for the request"
@@ -110,6 +111,7 @@ class Session:
                 started = await self._shake_hands() and await self._start()
             while started:
                 started = await self._receive(await read_frame(self._reader))
+            await self._send_away()
         except (WireError, asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             LOG.debug("client %s is gone: %s", self.client_id, error)
         finally:
@@ -228,6 +230,15 @@ class Session:
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+
+    async def _send_away(self) -> None:
+        """End the connection in order: what was sent arrives. A socket that is closed over unread bytes resets the
+        connection, and the client loses its last errors; so whatever it still sends is read and dropped."""
+        self.forget_client()
+        self._writer.write_eof()
+        async with asyncio.timeout(CLOSE_MACHINE_SECONDS):
+            while await self._reader.read(MAX_DROPPED_BYTES):
+                LOG.debug("client %s was sent away and still sends", self.client_id)
 
     async def _shake_hands(self) -> bool:
         if self.gateway.faults.is_muted():
