@@ -17,7 +17,7 @@ from v6.data.ib_request import IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.outcome import Done, FailedBecause, Outcome
 from v6.data.table import Table
-from v6.errors import LeaseLost, RequestError, TableDamaged
+from v6.errors import LakeError, LeaseLost, RequestError, TableDamaged
 from v6.request_types.base import Derivations, Fetched, Gateway, Job, Parameters, Part, RequestType
 from v6.request_types.policy import Policies
 
@@ -204,6 +204,15 @@ class Executor:
         if len(parts) > 1:
             await self._queue.record_plan(request.request_id, parts)
         return parts, 0, 0
+
+    async def rows_of(self, request: IBRequest) -> int:
+        """How many rows of a request are stored; none where its table cannot be read now."""
+        spec = self._tables[self._catalogue.get(request.request_type).result_table].spec
+        try:
+            rows = await self._writer.call(landed_rows, self._queue.lake, spec, [request.request_id])
+        except LakeError:
+            return 0
+        return int(rows.height)
 
 
 def _stop_if_cancelled() -> None:

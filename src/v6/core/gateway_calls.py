@@ -8,16 +8,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from v6.clock import Clock
-from v6.core.circuit_breaker import BreakerState, CircuitBreaker
+from v6.core.circuit_breaker import BreakerState
 from v6.core.error_catalogue import ACCOUNT, ALL_KINDS, MARKET_DATA, ErrorAction, rule_for
 from v6.core.fair_queue import Claimant, Wait
+from v6.core.gateway_link import GatewayLink
 from v6.core.gateway_receiver import POSITIONS_CALL, SessionInterrupted
-from v6.core.gateway_session import CurrentSession, GatewaySession, SocketClient, note_outcome
+from v6.core.gateway_session import GatewaySession, SocketClient, note_outcome
 from v6.core.outages import Outages
-from v6.core.pacing import Pacing, free_admission
+from v6.core.pacing import free_admission
 from v6.core.quote_collector import QuoteCollector
-from v6.core.session_state import Obstacle, SessionStatus
+from v6.core.session_state import Obstacle
 from v6.errors import ErrorCategory, GatewayError
 from v6.request_types.base import Completeness, Contract, MarketDataType, Position, Quote
 
@@ -63,25 +63,21 @@ class GatewayCalls:
 
     def __init__(
         self,
+        link: GatewayLink,
         *,
-        current: CurrentSession,
-        status: SessionStatus,
         outages: Outages,
-        pacing: Pacing,
-        breaker: CircuitBreaker,
-        clock: Clock,
         market_data_type: MarketDataType,
         deadlines: CallDeadlines,
     ) -> None:
-        self.pacing = pacing
+        self.pacing = link.pacing
         self.deadlines = deadlines
         self.on_send: Callable[[str], None] = lambda _request_id: None  # told whose message goes out
         self.on_whole_quote: Callable[[], None] = lambda: None
-        self._current = current
-        self._status = status
+        self._current = link.current
+        self._status = link.status
         self._outages = outages
-        self._breaker = breaker
-        self._clock = clock
+        self._breaker = link.breaker
+        self._clock = link.clock
         self._market_data_type = market_data_type
         self._tasks: set[asyncio.Task[Any]] = set()
         self._positions: asyncio.Task[list[Position]] | None = None

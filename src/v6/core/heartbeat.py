@@ -7,13 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from v6.clock import Clock
-from v6.core.circuit_breaker import CircuitBreaker
 from v6.core.error_catalogue import ACCOUNT
 from v6.core.fair_queue import Claimant
+from v6.core.gateway_link import GatewayLink
 from v6.core.gateway_receiver import CURRENT_TIME_CALL
-from v6.core.gateway_session import CurrentSession, GatewaySession, note_outcome
-from v6.core.pacing import Pacing
+from v6.core.gateway_session import GatewaySession, note_outcome
 from v6.errors import ErrorCategory, GatewayError
 
 OWN_WORK = Claimant(priority=0, request_id="session")
@@ -29,21 +27,18 @@ class Heartbeat:
 
     def __init__(
         self,
+        link: GatewayLink,
         *,
-        current: CurrentSession,
-        pacing: Pacing,
-        breaker: CircuitBreaker,
-        clock: Clock,
         address: str,
         quiet_seconds: float,
         answer_seconds: float,
         on_beat: Callable[[float], None],
     ) -> None:
         """``quiet_seconds`` and ``answer_seconds`` are machine time; ``on_beat`` is told the time at each look."""
-        self._current = current
-        self._pacing = pacing
-        self._breaker = breaker
-        self._clock = clock
+        self._current = link.current
+        self._pacing = link.pacing
+        self._breaker = link.breaker
+        self._clock = link.clock
         self._address = address
         self._quiet_seconds = quiet_seconds
         self._answer_seconds = min(answer_seconds, ANSWER_MACHINE_SECONDS)

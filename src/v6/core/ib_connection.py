@@ -18,11 +18,13 @@ from typing import Any
 import ib_async
 
 from v6.clock import Clock
+from v6.core.back_off import BackOff
 from v6.core.circuit_breaker import CircuitBreaker
-from v6.core.competing_session import CompetingHold
-from v6.core.error_catalogue import ALL_KINDS, HELD_BY, ErrorAction, ErrorRule, Subject, rule_for
+from v6.core.error_catalogue import ALL_KINDS
 from v6.core.fair_queue import Claimant, Wait
 from v6.core.gateway_calls import CallDeadlines, GatewayCalls
+from v6.core.gateway_link import GatewayLink
+from v6.core.gateway_notices import GatewayNotices
 from v6.core.gateway_receiver import GatewayReceiver
 from v6.core.gateway_session import CurrentSession, GatewaySession
 from v6.core.heartbeat import OWN_WORK, Heartbeat
@@ -34,7 +36,7 @@ from v6.core.pacing_record import PacingRecord
 from v6.core.planned_windows import planned_reason
 from v6.core.request_gateway import RequestGateway
 from v6.core.session_opener import SessionOpener
-from v6.core.session_state import GatewayNotice, ReconnectScheduled, SessionState, SessionStatus
+from v6.core.session_state import SessionState, SessionStatus
 from v6.errors import ErrorCategory, GatewayError, GatewayUnavailable
 from v6.events import EventBus
 from v6.request_types.base import Contract, MarketDataType
@@ -44,8 +46,6 @@ _LIBRARY_LOG = logging.getLogger("ib_async")
 _LIBRARY_LOG.addHandler(logging.NullHandler())
 _LIBRARY_LOG.setLevel(logging.INFO)  # at DEBUG it formats a line for every message
 
-BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_CAP_SECONDS = 60.0
 STABLE_SECONDS = 30.0  # a session that lived shorter counts as one more failed try
 LARGEST_FRAME_BYTES = 64 << 20
 SLICE_BYTES = 1 << 13  # the client copies what is left for every message: small pieces keep that cheap
@@ -138,17 +138,7 @@ class IBConnectionManager:
         self.market_data_type = MarketDataType(market_data_type)
         self.clock = clock
         self._client_ids = range(client_id, client_id + client_id_pool)
-        self._events = events
-        self._status = SessionStatus(events, planned=lambda: planned_reason(region, clock.now()))
-        self._loop_lag = LoopLag(clock, events)
-        self._breaker = breaker or CircuitBreaker()
-        self._jitter = jitter or random.Random()
-        self._competing = CompetingHold(competing_hold_seconds)
-        self._current = CurrentSession()
         self._account = ""
-        self._opener = SessionOpener(
-            host=host, port=port, client_ids=self._client_ids, clock=clock, timeout_seconds=connect_timeout_seconds
-        )
         self.pacing = Pacing(
             clock=clock,
             market_data_lines=market_data_lines,
@@ -157,27 +147,34 @@ class IBConnectionManager:
             record=record,
             echo=self._ask_for_echo,
         )
+        self._current = CurrentSession()
+        self._status = SessionStatus(events, planned=lambda: planned_reason(region, clock.now()))
+        self._breaker = breaker or CircuitBreaker()
+        link = GatewayLink(
+            current=self._current, status=self._status, pacing=self.pacing, breaker=self._breaker, clock=clock
+        )
+        self._loop_lag = LoopLag(clock, events)
+        self._back_off = BackOff(clock, events, jitter)
+        self._opener = SessionOpener(
+            host=host, port=port, client_ids=self._client_ids, clock=clock, timeout_seconds=connect_timeout_seconds
+        )
         self._heartbeat = Heartbeat(
-            current=self._current,
-            pacing=self.pacing,
-            breaker=self._breaker,
-            clock=clock,
+            link,
             address=f"{host}:{port}",
             quiet_seconds=heartbeat_seconds,
             answer_seconds=connect_timeout_seconds,
             on_beat=self._look,
         )
+        self._notices = GatewayNotices(
+            link, opener=self._opener, competing_hold_seconds=competing_hold_seconds, events=events
+        )
         self._calls = GatewayCalls(
-            current=self._current,
-            status=self._status,
+            link,
             outages=Outages(self._status, clock=clock, events=events),
-            pacing=self.pacing,
-            breaker=self._breaker,
-            clock=clock,
             market_data_type=self.market_data_type,
             deadlines=deadlines or CallDeadlines(),
         )
-        self._calls.on_whole_quote = self._competing.forget
+        self._calls.on_whole_quote = self._notices.whole_quote_came
 
     # --- life ---
 
@@ -205,14 +202,14 @@ class IBConnectionManager:
         self._current.session = session
         self.pacing.messages.opened()
         self._breaker.reset()
-        self._competing.end()
+        self._notices.session_opened()
         session.lost.add_done_callback(lambda lost: self._end(session, lost.result()))
         self._status.move(SessionState.READY, f"account {self._account}")
         await self._calls.send(OWN_WORK, session, lambda client: client.reqMarketDataType(int(self.market_data_type)))
 
     def _receiver(self) -> GatewayReceiver:
         return GatewayReceiver(
-            on_notice=self._on_notice,
+            on_notice=self._notices.take,
             on_proof=self.pacing.messages.proven,
             is_answer_reliable=lambda: self._status.is_answer_reliable,
             clock=self.clock,
@@ -246,27 +243,20 @@ class IBConnectionManager:
                     await self.start()
                 except GatewayError as error:
                     failures += 1
-                    await self._back_off(failures, str(error))
+                    await self._back_off.wait(failures, str(error))
                     continue
             began = self.clock.machine_monotonic()
             await self._heartbeat.watch()
             failures = 0 if self.clock.machine_monotonic() - began >= STABLE_SECONDS else failures + 1
             if failures > 1:  # it was lost soon after it was opened, and not for the first time
-                await self._back_off(failures - 1, self._status.reason)
-
-    async def _back_off(self, attempt: int, reason: str) -> None:
-        longest = min(BACKOFF_CAP_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt - 1, 10))
-        seconds = longest * self._jitter.uniform(0.5, 1.0)
-        self._events.emit(ReconnectScheduled(seconds=seconds, reason=reason))
-        await self.clock.sleep(seconds)
+                await self._back_off.wait(failures - 1, self._status.reason)
 
     def _ask_for_echo(self) -> None:
         self._heartbeat.ask_for_echo()
 
     def _look(self, now: float) -> None:
         """Clear what time has cleared, and let the breaker show."""
-        if self._competing.is_over(now):
-            self._status.clear(Subject.COMPETING_SESSION)
+        self._notices.look(now)
         self._calls.report_breaker()
 
     async def gateway_time(self) -> datetime:
@@ -346,29 +336,3 @@ class IBConnectionManager:
         return RequestGateway(
             self._calls, Claimant(priority=priority, request_id=request_id), account=lambda: self._account
         )
-
-    def _on_notice(self, call_id: int, code: int, text: str) -> None:
-        rule = rule_for(code, text)
-        self._events.emit(GatewayNotice(call_id=call_id, code=code, text=text, action=str(rule.action)))
-        was_held = self._status.obstacles()
-        self._status.notice(rule, code, text)
-        if rule.action is ErrorAction.SLOW_DOWN:
-            self.pacing.messages.hold(1.0)
-        elif rule.subject is Subject.COMPETING_SESSION:
-            self._competing.begin(self.clock.monotonic())
-        elif rule.action in {ErrorAction.RESUME, ErrorAction.RESUBSCRIBE} and was_held is not None:
-            self._issue_again(rule, f"{code}: {text}")
-        elif rule.action in {ErrorAction.RECONNECT, ErrorAction.NEXT_CLIENT_ID}:
-            self._opener.note_refusal(rule, text)
-            if self._current.session is not None:
-                self._current.session.close(f"{code}: {text}")
-
-    def _issue_again(self, rule: ErrorRule, reason: str) -> None:
-        """Data are back: answers that were due in between may never come."""
-        session = self._current.session
-        if session is None or rule.subject is None:
-            return
-        receiver, kinds = session.receiver, HELD_BY[rule.subject]
-        receiver.fail_calls(kinds, reason)
-        if rule.action is ErrorAction.RESUBSCRIBE:
-            receiver.fail_quotes(reason)

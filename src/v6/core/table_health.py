@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from v6.clock import Clock
 from v6.core.worker_events import TableHeld
@@ -26,18 +26,21 @@ class TableHealth:
         lake: Lake,
         clock: Clock,
         events: EventBus,
+        tables: Collection[str],
         result_tables: Mapping[str, str],
         mended: Callable[[str], Awaitable[None]],
     ) -> None:
-        """``result_tables`` is each request type's table; ``mended`` is told of a table that is whole again."""
+        """``tables`` are those that a worker uses, ``result_tables`` is each request type's own; ``mended`` is told of
+        one that is whole again."""
         self._lake = lake
         self._clock = clock
         self._events = events
+        self._tables = tables
         self._needs = {request_type: {table} for request_type, table in result_tables.items()}
         self._mended = mended
         self._damaged: dict[str, str] = {}
 
-    async def begin(self, tables: Iterable[str]) -> None:
+    async def begin(self) -> None:
         """Look at the tables that a worker uses.
 
         Raises:
@@ -45,7 +48,7 @@ class TableHealth:
         """
         for table in NEEDED_BY_ALL:
             await asyncio.to_thread(self._lake.check_table, table)
-        for table in tables:
+        for table in self._tables:
             try:
                 await asyncio.to_thread(self._lake.check_table, table)
             except TableDamaged as error:
