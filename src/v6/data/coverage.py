@@ -152,10 +152,7 @@ class CoverageTable(Table):
         days = [] if first is None else [pl.col("date") >= first]
         days += [] if last is None else [pl.col("date") <= last]
         fits = equals(request_type=request_type, symbol=symbol, series=series)
-        has_request = pl.col("request_id").is_not_null()
-        has_ended = pl.col("state") != str(CoverageState.EXPECTED)
-        ordered = self.scan().filter(*fits, *days).sort(has_request, "known_at", has_ended, maintain_order=True)
-        return ordered.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
+        return newest(self.scan().filter(*fits, *days))
 
     def last_slots(self) -> dict[str, datetime]:
         """The last slot that was decided, by schedule. Blocks."""
@@ -164,6 +161,14 @@ class CoverageTable(Table):
 
 
 _OWN = ("reason", "rows", "schedule_id", "slot", "request_id")
+
+
+def newest(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One row an interval of those given: see ``CoverageTable.current``. All rows of an interval have one date."""
+    has_request = pl.col("request_id").is_not_null()
+    has_ended = pl.col("state") != str(CoverageState.EXPECTED)
+    ordered = rows.sort(has_request, "known_at", has_ended, maintain_order=True)
+    return ordered.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
 
 
 def keys_of(frame: pl.DataFrame) -> set[tuple[object, ...]]:

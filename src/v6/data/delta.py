@@ -35,6 +35,7 @@ __all__ = [
     "TableNotFoundError",
     "add_columns",
     "append",
+    "bounds_by_file",
     "checkpoint",
     "data_files",
     "drop_missing_files",
@@ -84,6 +85,21 @@ def scan_table(table: DeltaTable) -> pl.LazyFrame:
 def partition_dates(table: DeltaTable) -> list[date]:
     """The values of the partition ``date`` that have files at this table's version; reads the log only."""
     return [date.fromisoformat(partition["date"]) for partition in table.partitions()]
+
+
+def bounds_by_file(table: DeltaTable, column: str) -> pl.DataFrame:
+    """``path``, ``date`` (its partition), ``least`` and ``greatest`` of a column in each file; reads the log only.
+
+    Null where the log does not tell.
+    """
+    files = pl.DataFrame(arrow_table(table.get_add_actions(flatten=True)))
+    known = [
+        pl.col(f"{bound}.{column}") if f"{bound}.{column}" in files.columns else pl.lit(None, pl.String)
+        for bound in ("min", "max")
+    ]
+    return files.select(
+        "path", pl.col("partition.date").alias("date"), known[0].alias("least"), known[1].alias("greatest")
+    )
 
 
 def query(tables: Mapping[str, DeltaTable], sql: str) -> pl.DataFrame:

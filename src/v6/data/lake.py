@@ -242,7 +242,10 @@ class Lake:
         """
         if not self.exists(spec.name):
             return spec.empty().lazy()
-        table = self.opened_whole(spec.name)
+        return self.scan_opened(spec, self.opened_whole(spec.name))
+
+    def scan_opened(self, spec: TableSpec, table: DeltaTable) -> pl.LazyFrame:
+        """The rows of one table object at its version, lazily, with every column of the spec."""
         lacking = {c.name: pl.lit(None, c.dtype) for c in missing_columns(table, spec) if c.nullable}
         return scan_table(table).with_columns(**lacking).select(spec.schema.names())
 

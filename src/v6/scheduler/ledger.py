@@ -15,6 +15,7 @@ from v6.data.coverage import HOLES, CoverageRow, CoverageState, CoverageTable, I
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
+from v6.data.open_intervals import OpenIntervals
 from v6.data.queue_log import current, requests_of
 from v6.request_types.bar_pages import bar_length
 from v6.scheduler.decisions import Decision
@@ -45,6 +46,7 @@ class Ledger:
         self._lake = lake
         self._clock = clock
         self.table = CoverageTable(lake, clock=clock)
+        self._open = OpenIntervals(lake)
         self._history_types = frozenset(history_types)
 
     def expect(self, decisions: Iterable[Decision]) -> list[CoverageRow]:
@@ -69,8 +71,7 @@ class Ledger:
 
     def waiting(self) -> list[CoverageRow]:
         """The intervals whose requests had not ended when the ledger was last written."""
-        rows = self.table.current().filter(pl.col("state") == str(CoverageState.EXPECTED)).collect()
-        return [row_of(values) for values in rows.iter_rows(named=True)]
+        return self._open.read()
 
     def holes(self, **conditions: Any) -> list[CoverageRow]:
         """The intervals that can still be had: failed or never asked. Conditions are those of ``current``."""
