@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.acceptance.test_loaders import process, run
+from tests.acceptance.test_loaders import gateway_settings, process, run
 
 from v6.clock import Clock
 from v6.data.derived_statistics import KEY, DerivedStatisticsTable
@@ -24,13 +24,8 @@ PATIENCE = 120.0
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[dict[str, str]]:
-    """The settings of clients of a gateway whose now is 2026-11-23."""
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("V6_")}
-    serve = ("-m", "v6", "gateway", "--json", "--port", "0", "--now", "2026-11-23T17:45:00Z")
-    with process(*serve, env=bare, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        address = json.loads(child.stdout.readline())
-        yield {**bare, "V6_GATEWAY_PORT": str(address["port"]), "V6_CLOCK": address["clock"]}
+    with gateway_settings() as found:
+        yield found
 
 
 def content(lake: Path) -> pl.DataFrame:

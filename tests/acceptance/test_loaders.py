@@ -38,8 +38,8 @@ def process(*command: str, env: dict[str, str], **more: Any) -> Iterator[subproc
         child.communicate()
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[dict[str, str]]:
+@contextmanager
+def gateway_settings() -> Iterator[dict[str, str]]:
     """The settings of clients of a gateway whose now is 2026-11-23."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("V6_")}
     serve = ("-m", "v6", "gateway", "--json", "--port", "0", "--now", "2026-11-23T17:45:00Z")
@@ -47,6 +47,12 @@ def gateway() -> Iterator[dict[str, str]]:
         assert child.stdout is not None
         address = json.loads(child.stdout.readline())
         yield {**bare, "V6_GATEWAY_PORT": str(address["port"]), "V6_CLOCK": address["clock"]}
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[dict[str, str]]:
+    with gateway_settings() as found:
+        yield found
 
 
 def run(env: dict[str, str], script: str, *arguments: str) -> tuple[int, str, str]:

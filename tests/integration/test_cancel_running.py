@@ -5,8 +5,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import polars as pl
-from tests.integration.test_worker import PATIENCE, Bench, Note, NoteParameters, NotesTable, Types, notes
+from tests.integration.test_worker import PATIENCE, Bench, Note, NoteParameters, Types, held_table, notes
 
 from v6.clock import Clock
 from v6.data.ib_request import REQUESTS, RequestStatus
@@ -54,20 +53,12 @@ async def test_a_running_request_is_stopped_and_nothing_of_it_lands(tmp_path: Pa
 
 async def test_what_is_being_written_when_it_is_cancelled_is_a_success(tmp_path: Path) -> None:
     writing, go = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    class Slowly(NotesTable):
-        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
-            loop.call_soon_threadsafe(writing.set)
-            go.wait(PATIENCE)
-            return super().prepare(frame)
-
     bench = Bench(tmp_path, Types(Note()))
     request_id = await bench.insert()
-    async with bench.running(result_tables={"notes": Slowly}):
+    async with bench.running(result_tables={"notes": held_table(writing, go)}):
         await writing.wait()
         await cancel(bench, request_id)
-        loop.call_later(0.2, go.set)
+        asyncio.get_running_loop().call_later(0.2, go.set)
         assert await ended(bench, request_id) is RequestStatus.SUCCESS
     assert bench.rows()["request_id"].to_list() == [request_id]
 

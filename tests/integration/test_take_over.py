@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.integration.test_worker import Bench, Note, NoteParameters, NotesTable, Session, Types, land, notes
+from tests.integration.test_worker import Bench, Held, Note, NoteParameters, NotesTable, Session, Types, land, notes
 
 from v6.core.lease_watch import LeaseWatch
 from v6.core.recovery import Left, fence_all, outcomes_of_left
@@ -181,17 +181,11 @@ async def test_a_take_over_that_died_half_way_is_taken_over_itself(tmp_path: Pat
 
 
 async def test_what_lives_is_left_alone(tmp_path: Path) -> None:
-    started, never = asyncio.Event(), asyncio.Event()
-
-    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
-        started.set()
-        await never.wait()
-        return Fetched(rows=notes([1]))
-
-    bench = Bench(tmp_path, Types(Note(script)))
+    held = Held()
+    bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     async with bench.running(grace_seconds=0.0, lease_seconds=1.0):
-        await started.wait()
+        await held.started.wait()
         other, observer = taker(bench), watch(bench.lake, Elapsed())
         await other.look(observer)
         assert await bench.status(request_id) is RequestStatus.PROCESSING
@@ -199,24 +193,18 @@ async def test_what_lives_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_worker_whose_place_was_taken_writes_nothing_says_so_and_starts_over(tmp_path: Path) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
-        started.set()
-        await go.wait()
-        return Fetched(rows=notes([1]))
-
-    bench = Bench(tmp_path, Types(Note(script)))
+    held = Held()
+    bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     run = asyncio.create_task(bench.worker().run())
     async with asyncio.timeout(20):
-        await started.wait()
+        await held.started.wait()
         other = bench.open_queue("other")
         (epoch,) = (await other.claimants()).values()
         taken = await other.take_over_place("worker", seen=epoch)
         assert taken is not None
         fence_all(bench.lake, [NotesTable.spec, WORKER_STATE], "worker", taken)
-        go.set()
+        held.go.set()
         with pytest.raises(LeaseLost):
             await run
     assert [type(event) for event in bench.seen if isinstance(event, WorkerLeaseLost)] == [WorkerLeaseLost]

@@ -96,6 +96,31 @@ class Note(RequestType[NoteParameters]):
         return Fetched(rows=notes(part.get("con_ids") or range(job.parameters.rows)))
 
 
+class Held:
+    """A script that says when it has started, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.started, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, job: Job[NoteParameters], part: Part) -> Fetched:
+        self.started.set()
+        await self.go.wait()
+        return Fetched(rows=notes([1]))
+
+
+def held_table(writing: asyncio.Event, go: threading.Event) -> type[NotesTable]:
+    """A table that says when its rows are about to be written, and writes them when it may."""
+    loop = asyncio.get_running_loop()
+
+    class Slowly(NotesTable):
+        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
+            loop.call_soon_threadsafe(writing.set)
+            go.wait(PATIENCE)
+            return super().prepare(frame)
+
+    return Slowly
+
+
 class Slow(Note):
     name = "slow"
     pacing = "history"
@@ -323,17 +348,11 @@ async def test_an_urgent_request_finishes_while_long_ones_fill_every_normal_plac
 
 
 async def test_stopping_puts_back_what_does_not_finish_in_time(tmp_path: Path) -> None:
-    started, never = asyncio.Event(), asyncio.Event()
-
-    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
-        started.set()
-        await never.wait()
-        return Fetched(rows=notes([1]))
-
-    bench = Bench(tmp_path, Types(Note(script)))
+    held = Held()
+    bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     async with bench.running(grace_seconds=0.05):
-        await started.wait()
+        await held.started.wait()
     request = await bench.queue.get(request_id)
     assert (request.status, request.attempt) == (RequestStatus.PENDING, 0)
     assert request.error_message == "put back: the worker stopped"
@@ -343,18 +362,12 @@ async def test_stopping_puts_back_what_does_not_finish_in_time(tmp_path: Path) -
 
 
 async def test_stopping_lets_what_runs_finish_within_the_grace(tmp_path: Path) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
-        started.set()
-        await go.wait()
-        return Fetched(rows=notes([1]))
-
-    bench = Bench(tmp_path, Types(Note(script)))
+    held = Held()
+    bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     async with bench.running():
-        await started.wait()
-        asyncio.get_running_loop().call_later(0.05, go.set)
+        await held.started.wait()
+        asyncio.get_running_loop().call_later(0.05, held.go.set)
     assert await bench.status(request_id) is RequestStatus.SUCCESS
     assert bench.rows().height == 1
 
@@ -529,19 +542,11 @@ async def test_a_worker_that_was_fenced_stops_and_writes_nothing(tmp_path: Path)
 
 async def test_stopped_while_its_rows_are_written_a_request_ends_as_they_do(tmp_path: Path) -> None:
     writing, go = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    class Slowly(NotesTable):
-        def prepare(self, frame: pl.DataFrame) -> pl.DataFrame:
-            loop.call_soon_threadsafe(writing.set)
-            go.wait(PATIENCE)
-            return super().prepare(frame)
-
     bench = Bench(tmp_path, Types(Note()))
     request_id = await bench.insert()
-    async with bench.running(result_tables={"notes": Slowly}, grace_seconds=0.0):
+    async with bench.running(result_tables={"notes": held_table(writing, go)}, grace_seconds=0.0):
         await writing.wait()
-        loop.call_later(0.1, go.set)
+        asyncio.get_running_loop().call_later(0.1, go.set)
     assert await bench.status(request_id) is RequestStatus.SUCCESS
     assert bench.rows().height == 1
 
@@ -572,19 +577,13 @@ def signals_as_before() -> Iterator[None]:
 
 @pytest.mark.usefixtures("signals_as_before")
 async def test_sigterm_stops_the_worker_in_good_order(tmp_path: Path) -> None:
-    started, never = asyncio.Event(), asyncio.Event()
-
-    async def script(job: Job[NoteParameters], part: Part) -> Fetched:
-        started.set()
-        await never.wait()
-        return Fetched(rows=notes([1]))
-
-    bench = Bench(tmp_path, Types(Note(script)))
+    held = Held()
+    bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     worker = bench.worker(grace_seconds=0.0)
     with stop_on_signals(worker.stop):
         task = asyncio.create_task(worker.run())
-        await started.wait()
+        await held.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(PATIENCE):
             await task

@@ -12,7 +12,7 @@ from typing import ClassVar
 import polars as pl
 
 from v6.data import columns
-from v6.data.table import Table, equals, known_by, on_dates
+from v6.data.table import Table, equals, known_by, last_known, on_dates
 from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "statistic", "tenor_days", "window_days", "strike", "date")
@@ -89,7 +89,7 @@ class DerivedStatisticsTable(Table):
     ) -> pl.LazyFrame:
         """One row a key: the last one known, for start <= date < end, in key order."""
         rows = self.scan().filter(*equals(symbol=symbol, statistic=statistic), *on_dates(start, end), *known_by(as_of))
-        return rows.sort("known_at", "request_id").unique(list(KEY), keep="last", maintain_order=True).sort(KEY)
+        return last_known(rows, KEY).sort(KEY)
 
     def wide(
         self,

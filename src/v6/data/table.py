@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -135,6 +135,11 @@ def on_dates(start: date | None, end: date | None = None) -> list[pl.Expr]:
 def known_by(moment: datetime | None) -> list[pl.Expr]:
     """The filter for rows known at a moment (machine time); None is now."""
     return [] if moment is None else [pl.col("known_at") <= moment]
+
+
+def last_known(rows: pl.LazyFrame, key: Sequence[str]) -> pl.LazyFrame:
+    """One row a key: the last one known."""
+    return rows.sort("known_at", "request_id").unique(list(key), keep="last", maintain_order=True)
 
 
 def tables() -> dict[str, type[Table]]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from v6.data import columns
 from v6.data.columns import number
-from v6.data.table import Table, equals, known_by, on_dates
+from v6.data.table import Table, equals, known_by, last_known, on_dates
 from v6.data.table_spec import Column, TableSpec
 
 KEY = ("symbol", "date", "expiry")
@@ -86,7 +86,7 @@ class VolSurfacesTable(Table):
         symbols, days = rows["symbol"].unique().to_list(), rows["date"].unique().to_list()
         stored = self.scan().filter(pl.col("symbol").is_in(symbols), pl.col("date").is_in(days))
         same = [*KEY, *_VALUES]
-        return rows.join(_last(stored).select(same).collect(), on=same, how="anti", nulls_equal=True)
+        return rows.join(last_known(stored, KEY).select(same).collect(), on=same, how="anti", nulls_equal=True)
 
     def current(
         self,
@@ -97,14 +97,11 @@ class VolSurfacesTable(Table):
         as_of: datetime | None = None,
     ) -> pl.LazyFrame:
         """One row a symbol, date and expiry: the last one known, for start <= date < end, in key order."""
-        return _last(self.scan().filter(*equals(symbol=symbol), *on_dates(start, end), *known_by(as_of))).sort(KEY)
+        rows = self.scan().filter(*equals(symbol=symbol), *on_dates(start, end), *known_by(as_of))
+        return last_known(rows, KEY).sort(KEY)
 
     def newest_date(self, symbol: str, *, as_of: datetime | None = None) -> date | None:
         """The last trading date of which the symbol has smiles; None where it has none."""
         rows = self.scan().filter(*equals(symbol=symbol), *known_by(as_of))
         newest: date | None = rows.select(pl.col("date").max()).collect().item()
         return newest
-
-
-def _last(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.sort("known_at", "request_id").unique(list(KEY), keep="last", maintain_order=True)

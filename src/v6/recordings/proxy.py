@@ -8,6 +8,7 @@ import itertools
 import struct
 
 from v6.errors import GatewayUnavailable
+from v6.recordings.listener import Listener
 from v6.recordings.recording import CLIENT, GATEWAY, RecordingWriter
 from v6.recordings.redaction import Redactor
 from v6.simulator.wire import MAX_VERSION, WireError, read_handshake
@@ -24,8 +25,7 @@ class RecordingProxy:
         self._recording = writer
         self._redactor = redactor
         self._numbers = itertools.count(1)
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve, name="recorded connection", on_end=self._ended)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self, host: str, port: int) -> int:
@@ -41,28 +41,14 @@ class RecordingProxy:
             address = "{}:{}".format(*self._gateway)
             raise GatewayUnavailable(f"no gateway can be reached at {address}: start it, or name another") from error
         writer.close()
-        self._server = await asyncio.start_server(self._accept, host, port)
-        found: int = self._server.sockets[0].getsockname()[1]
-        return found
+        return await self._listener.start(host, port)
 
     async def stop(self) -> None:
         """End all connections."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._listener.stop()
         self.failed.cancel()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer), name="recorded connection")
-        self._connections.add(task)
-        task.add_done_callback(self._ended)
-
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
             self.failed.set_exception(error)
 

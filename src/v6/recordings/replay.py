@@ -19,6 +19,7 @@ from v6.recordings.exchanges import (
     answer_id_position,
     sessions_of,
 )
+from v6.recordings.listener import Listener
 from v6.recordings.questions import MARKET_DATA, is_request, request_id
 from v6.recordings.recording import Recording
 from v6.simulator.messages import CANCELS
@@ -56,25 +57,16 @@ class Replay:
             raise SettingsError("no client got through the start of a session in this recording: record another")
         self.asked = 0
         self.not_recorded = 0
-        self._connections: dict[asyncio.Task[None], None] = {}
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self._serve, name="replay session")
         self._started = 0
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port. Raises OSError when it is taken."""
-        self._server = await asyncio.start_server(self._accept, host, port)
-        found: int = self._server.sockets[0].getsockname()[1]
-        return found
+        return await self._listener.start(host, port)
 
     async def stop(self) -> None:
         """End all sessions."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._listener.stop()
 
     def next_session(self) -> RecordedSession:
         """The recorded connection whose notices the next client gets: the first client the first one's, and so on."""
@@ -82,10 +74,8 @@ class Replay:
         self._started += 1
         return session
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(ReplaySession(self, reader, writer).run(), name="replay session")
-        self._connections[task] = None
-        task.add_done_callback(self._connections.pop)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ReplaySession(self, reader, writer).run()
 
 
 class ReplaySession:
