@@ -97,7 +97,7 @@ bench-derive-beside: setup ## measure collection with and without statistics bei
 	$(BIN)/python -m bench.bench_derive_beside
 
 bench-session: setup ## measure whole collection cycles against the gateway's limits; about 20 minutes
-	$(BIN)/python bench/bench_session.py
+	$(BIN)/python -m bench.bench_session
 
 notebooks: setup ## execute the notebooks on data/lake, their outputs into build/notebooks (LAKE=… for another lake)
 	V6_LAKE=$(abspath $(LAKE)) $(BIN)/python scripts/run_notebooks.py

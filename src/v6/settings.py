@@ -50,7 +50,7 @@ def _lake_text(text: str) -> str:
 
 
 class Settings(Checked):
-    """Every setting with its default. Seconds are clock seconds but for those of poll, grace, lease and tick."""
+    """Every setting with its default. Seconds are clock seconds but for those that docs/settings.md names."""
 
     lake: Annotated[str, AfterValidator(_lake_text)] = Field(
         default="data/lake", description="folder or URL of the lake: one folder a table"

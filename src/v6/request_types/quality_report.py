@@ -21,7 +21,9 @@ def _is_date(text: str) -> str:
 class QualityReportParameters(Parameters):
     """Which trading date; without it the newest one that has data."""
 
-    day: Annotated[str, AfterValidator(_is_date)] | None = Field(None, description="trading date, YYYY-MM-DD")
+    day: Annotated[str, AfterValidator(_is_date)] | None = Field(
+        None, description="trading date, YYYY-MM-DD; without it the newest one with data"
+    )
 
 
 class QualityReport(RequestType[QualityReportParameters]):
