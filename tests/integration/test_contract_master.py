@@ -80,6 +80,9 @@ class OneChain:
             for name in ("SPX", "SPXW")
         ]  # fmt: skip
 
+    async def room_for_quote(self) -> None:
+        pass
+
     async def quote(self, contract: Contract, completeness: Completeness) -> Quote:
         del completeness
         model = Greeks(iv=0.2, delta=0.5, gamma=0.1, vega=0.1, theta=-0.1, underlying_price=100.5)

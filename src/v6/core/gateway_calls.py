@@ -192,16 +192,25 @@ class GatewayCalls:
         self._breaker.fail(self._clock.monotonic())
         self.report_breaker()
 
-    async def stream(self, claimant: Claimant, contract: Contract, completeness: Completeness) -> Quote:
-        """Stream one contract until its quote is complete."""
-        return await self._issued(claimant, MARKET_DATA, lambda: self._stream(claimant, contract, completeness))
+    async def stream(
+        self, claimant: Claimant, contract: Contract, completeness: Completeness, on_line: Callable[[], None]
+    ) -> Quote:
+        """Stream one contract until its quote is complete; ``on_line`` is told when it has its line."""
 
-    async def _stream(self, claimant: Claimant, contract: Contract, completeness: Completeness) -> Quote:
+        async def ask() -> Quote:
+            return await self._stream(claimant, contract, completeness, on_line)
+
+        return await self._issued(claimant, MARKET_DATA, ask)
+
+    async def _stream(
+        self, claimant: Claimant, contract: Contract, completeness: Completeness, on_line: Callable[[], None]
+    ) -> Quote:
         session = self._current.get(self._status.reason)
         key = contract.con_id or contract
         collector = QuoteCollector(contract, completeness, self._market_data_type, self._clock)
         call_id = session.client.getReqId()
         await self.pacing.lines.acquire(key, claimant)
+        on_line()
         is_streaming = False
         try:
             with session.receiver.stream(call_id, collector):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from v6.core.error_catalogue import ACCOUNT, HISTORY, MARKET_DATA
@@ -11,6 +13,42 @@ from v6.core.gateway_calls import GatewayCalls, Question
 from v6.core.gateway_session import SocketClient
 from v6.core.ib_records import format_end
 from v6.request_types.base import Bar, Completeness, Contract, ContractDetails, OptionParameters, Position, Quote
+
+WAITING_QUOTES = 20
+
+
+class Approach:
+    """The quotes of one request on their way to a market-data line.
+
+    A garbage collection looks through every coroutine that waits, and the loop stands still for it: 50 ms and more for
+    the thousands of a whole chain. So few wait, enough that a line which is given back is taken in the same turn.
+    """
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()  # set while one more may set out
+        self.room.set()
+        self._waiting: set[object] = set()
+
+    @contextmanager
+    def towards_a_line(self) -> Iterator[Callable[[], None]]:
+        """One more sets out; it calls what it is given when it has its line."""
+        quote = object()
+        self._waiting.add(quote)
+        self._look()
+        try:
+            yield lambda: self._arrived(quote)
+        finally:
+            self._arrived(quote)
+
+    def _arrived(self, quote: object) -> None:
+        self._waiting.discard(quote)
+        self._look()
+
+    def _look(self) -> None:
+        if len(self._waiting) < WAITING_QUOTES:
+            self.room.set()
+        else:
+            self.room.clear()
 
 
 class RequestGateway:
@@ -21,6 +59,7 @@ class RequestGateway:
         self._account = account
         self._claimant = claimant
         self._has_history = False
+        self._approach = Approach()
 
     @property
     def account(self) -> str:
@@ -54,7 +93,12 @@ class RequestGateway:
 
     async def quote(self, contract: Contract, completeness: Completeness) -> Quote:
         """Stream one contract until the quote is complete, then cancel."""
-        return await self._calls.stream(self._claimant, contract, completeness)
+        with self._approach.towards_a_line() as arrived:
+            return await self._calls.stream(self._claimant, contract, completeness, arrived)
+
+    async def room_for_quote(self) -> None:
+        """Wait until few enough quotes of this request wait for a line."""
+        await self._approach.room.wait()
 
     async def historical_bars(
         self,

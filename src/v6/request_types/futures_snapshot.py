@@ -85,7 +85,7 @@ class FuturesSnapshot(RequestType[FuturesSnapshotParameters]):
         chosen = _chosen(job, listed)
         cycle = cycle_name(job.created_at, job.request_id)
         quoted = await side_by_side(
-            (_row(job, details, gateway) for details in chosen), name=f"futures_snapshot {job.symbol}"
+            lambda details: _row(job, details, gateway), chosen, name=f"futures_snapshot {job.symbol}"
         )
         front = listed[0].contract.con_id
         rows = [

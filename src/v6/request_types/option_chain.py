@@ -211,7 +211,8 @@ class OptionChain(RequestType[OptionChainParameters]):
             currency=under.currency,
         )
         answers = await side_by_side(
-            (self._contracts.find(job, gateway, replace(asked, expiry=expiry), today) for expiry in expiries),
+            lambda expiry: self._contracts.find(job, gateway, replace(asked, expiry=expiry), today),
+            expiries,
             name=f"listing of {job.symbol}",
         )
         found = {
@@ -310,4 +311,4 @@ async def _quotes(gateway: Gateway, contracts: Sequence[Contract]) -> list[Quote
                 return error
             raise
 
-    return await side_by_side((one(contract) for contract in contracts), name="option_chain quote")
+    return await side_by_side(one, contracts, name="option_chain quote", room=gateway.room_for_quote)

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-STARTED_AT_ONCE = 20  # a loop that starts hundreds in one turn answers nobody meanwhile
 
 
-async def side_by_side(calls: Iterable[Coroutine[Any, Any, Result]], *, name: str) -> list[Result]:
-    """The results in order. When one call raises, the others are cancelled and its error is raised."""
+async def at_once() -> None:
+    """The next call may begin as soon as the loop has had its turn."""
+
+
+async def side_by_side(
+    call: Callable[[Item], Awaitable[Result]],
+    items: Iterable[Item],
+    *,
+    name: str,
+    room: Callable[[], Awaitable[None]] = at_once,
+) -> list[Result]:
+    """The call's result of each item, in order. Each call begins when ``room`` returns.
+
+    When one call raises, the others are cancelled and its error is raised.
+    """
+    results: dict[int, Result] = {}
+
+    async def answer(number: int, item: Item) -> None:
+        results[number] = await call(item)
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = []
-            for number, call in enumerate(calls, start=1):
-                tasks.append(group.create_task(call, name=name))
-                if number % STARTED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            for number, item in enumerate(items):
+                await room()
+                group.create_task(answer(number, item), name=name)
+                await asyncio.sleep(0)  # it begins, and the loop answers others: hundreds in one turn would block it
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return [results[number] for number in sorted(results)]
