@@ -35,6 +35,7 @@ from v6.simulator.wire import (
 LOG = logging.getLogger(__name__)
 HANDSHAKE_MACHINE_SECONDS = 30.0
 CLOSE_MACHINE_SECONDS = 1.0
+SEND_AWAY_MACHINE_SECONDS = 10.0  # so long a client that is sent away may go on sending
 MAX_UNREAD_BYTES = 64 << 20
 MAX_DROPPED_BYTES = 1 << 16
 START_API = 71
@@ -96,6 +97,7 @@ class Session:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._held_bytes: list[bytes] | None = None  # what a stalled session sends when it goes on
+        self._is_sent_away = False
         self._asks_for_pace = False
         self._rate = MessageRate(limit=gateway.options.messages_per_second)
 
@@ -112,7 +114,7 @@ class Session:
             while started:
                 started = await self._receive(await read_frame(self._reader))
             await self._send_away()
-        except (WireError, asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+        except (WireError, asyncio.IncompleteReadError, OSError) as error:  # also one that resets while it is sent away
             LOG.debug("client %s is gone: %s", self.client_id, error)
         finally:
             await self._end()
@@ -235,8 +237,10 @@ class Session:
         """End the connection in order: what was sent arrives. A socket that is closed over unread bytes resets the
         connection, and the client loses its last errors; so whatever it still sends is read and dropped."""
         self.forget_client()
+        self._delayed.close()
+        self._is_sent_away = True
         self._writer.write_eof()
-        async with asyncio.timeout(CLOSE_MACHINE_SECONDS):
+        async with asyncio.timeout(SEND_AWAY_MACHINE_SECONDS):
             while await self._reader.read(MAX_DROPPED_BYTES):
                 LOG.debug("client %s was sent away and still sends", self.client_id)
 
@@ -362,7 +366,11 @@ class Session:
     def _reaches_client(self) -> bool:
         if not self._flowing.is_set():
             return self._held_bytes is not None
-        return not self._writer.transport.is_closing()
+        return not self._is_ending()
+
+    def _is_ending(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._is_sent_away or self._writer.transport.is_closing()
 
     def _write(self, data: bytes) -> None:
         transport = self._writer.transport
@@ -370,7 +378,7 @@ class Session:
             if self._held_bytes is not None:
                 self._held_bytes.append(data)
             return
-        if transport.is_closing():
+        if self._is_ending():
             return
         if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             LOG.warning("client %s does not read; its connection is cut", self.client_id)

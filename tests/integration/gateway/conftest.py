@@ -149,13 +149,14 @@ StartGateway = Callable[..., Awaitable[SimulatedGateway]]
 
 @pytest.fixture
 async def start_gateway() -> AsyncIterator[StartGateway]:
-    """Starts gateways in this loop; time runs ten times as fast unless a test says otherwise."""
+    """Starts gateways in this loop; time runs ten times as fast unless a test gives a speed or a clock."""
     started: list[SimulatedGateway] = []
 
-    async def start(*, speed: float = 10, journal: Path | None = None, **options: object) -> SimulatedGateway:
+    async def start(
+        *, speed: float = 10, clock: Clock | None = None, journal: Path | None = None, **options: object
+    ) -> SimulatedGateway:
         chosen = GatewayOptions(journal=journal, **options)  # type: ignore[arg-type]
-        clock = Clock(f"{NOON.isoformat()}*{speed:g}")
-        gateway = SimulatedGateway(SmallMarket(), clock=clock, options=chosen)
+        gateway = SimulatedGateway(SmallMarket(), clock=clock or Clock(f"{NOON.isoformat()}*{speed:g}"), options=chosen)
         started.append(gateway)
         await gateway.start()
         return gateway

@@ -7,7 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-SECONDS = 5.0
+SECONDS = 60.0  # until a test that waits for ever fails
 OPTION = ("101", "SPY", "OPT", "20261218", "250.0", "C", "100", "SMART", "", "USD", "", "SPY")
 SPY = ("1", "SPY", "STK", "", "0.0", "", "", "SMART", "", "USD", "", "")
 QQQ = ("2", "QQQ", *SPY[2:])

@@ -32,7 +32,7 @@ async def test_ib_async_asks_about_symbols_rules_the_account_and_time(start_gate
         assert await client.reqNewsProvidersAsync() == []
         assert await client.reqMktDepthExchangesAsync() == []
         profit = client.reqPnL("SIM000001")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while profit.unrealizedPnL != profit.unrealizedPnL:
                 await client.pnlEvent
         assert [code for _, code in errors if code < 2000] == []
@@ -52,10 +52,12 @@ async def test_ib_async_streams_real_time_bars_on_a_line(start_gateway: Any) -> 
     gateway = await start_gateway()
     async with ib_async_connected(gateway.port) as (client, errors):
         bars = client.reqRealTimeBars(SPY, 5, "TRADES", useRTH=False)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(bars) < 2:
                 await bars.updateEvent
-        assert (bars[1].time - bars[0].time).total_seconds() == 5
+        gap = (bars[1].time - bars[0].time).total_seconds()
+        assert gap > 0
+        assert gap % 5 == 0  # one that the machine slept through does not come
         assert (bars[0].high, bars[0].count) == (1.5, 3)
         assert gateway.lines_in_use == 1
         client.cancelRealTimeBars(bars)
@@ -66,7 +68,7 @@ async def test_ib_async_streams_real_time_bars_on_a_line(start_gateway: Any) -> 
 
 async def test_ib_async_is_refused_what_is_not_simulated_and_waits_for_nothing(start_gateway: Any) -> None:
     gateway = await start_gateway()
-    async with ib_async_connected(gateway.port) as (client, errors), asyncio.timeout(10):
+    async with ib_async_connected(gateway.port) as (client, errors), asyncio.timeout(60):
         assert not await client.reqHistoricalTicksAsync(SPY, "20261123 16:00:00 UTC", "", 10, "TRADES", True)
         assert not await client.reqFundamentalDataAsync(SPY, "ReportSnapshot")
         assert not await client.calculateImpliedVolatilityAsync(OPTION, 1.0, 250.0)
@@ -132,7 +134,7 @@ async def test_a_journal_that_cannot_be_written_any_more_is_known_and_ends_nothi
     gateway = await start_gateway(journal=Path("/dev/full"))
     async with ib_async_connected(gateway.port) as (client, _):
         assert len(await client.reqContractDetailsAsync(SPY)) == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await gateway.journal_broken()
         assert gateway.journal_failure.errno == errno.ENOSPC
         assert len(await client.reqContractDetailsAsync(SPY)) == 1
