@@ -29,7 +29,7 @@ def make(project: Path, **variables: Path) -> subprocess.CompletedProcess[str]:
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
         env.pop(name, None)
     return subprocess.run(
-        ["make", "daemon", *given], cwd=project, env=env, capture_output=True, text=True, timeout=60, check=False
+        ["make", "daemon", *given], cwd=project, env=env, capture_output=True, text=True, timeout=240, check=False
     )
 
 

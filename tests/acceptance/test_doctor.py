@@ -28,7 +28,7 @@ def process(*arguments: str, env: dict[str, str], **more: Any) -> Iterator[subpr
         yield child
     finally:
         child.terminate()
-        child.communicate(timeout=30)
+        child.communicate(timeout=240)
 
 
 @pytest.fixture(scope="module")

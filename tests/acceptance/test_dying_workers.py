@@ -87,7 +87,8 @@ CHAINS = [
 async def test_a_worker_suspended_past_its_lease_wakes_up_writes_nothing_says_so_and_works_on(place: Place) -> None:
     queue = place.queue()
     ids = await queue.insert_many(CHAINS)
-    with worker(place, "first", "--lease-seconds", "2") as first:
+    few = ["--market-data-lines", "40"]  # its chains take seconds: none has ended before it is suspended
+    with worker(place, "first", "--lease-seconds", "2", *few) as first:
         await until(lambda: asked_in_journal(place) >= 5, first.process)
         first.process.send_signal(signal.SIGSTOP)
         held = place.requests().filter(pl.col("status") == "PROCESSING")

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 REQUESTS_IN_ALL = 1_000
 DAY_SECONDS = 3.0  # machine seconds that a day of the queue's clock takes
 READERS = Promises(queue_reader_hours=20 / 3600)
-TIMEOUT_SECONDS = 150.0
+TIMEOUT_SECONDS = 600.0
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -156,7 +156,7 @@ def test_every_request_once_beside_readers_and_maintainers_that_are_killed(tmp_p
     finally:
         end.set()
         for process in processes:
-            process.join(20)
+            process.join(60)
             process.kill()
     ids = results["produce"][0]
     done = Counter(request_id for mine in results["work"] for request_id in mine)
@@ -208,11 +208,12 @@ def helpers_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 90
+    clock, until = Clock(), time.monotonic() + 240
     while time.monotonic() < until:
         found = condition()
         if found:
             return found
+        clock.pause(0.05)
     raise AssertionError("it did not come")
 
 
@@ -239,7 +240,7 @@ def test_a_worker_has_its_lake_maintained_by_a_helper_that_ends_with_it(tmp_path
         wait_for(lambda: events_of(log, "maintenance.failed"))
         (helper,) = wait_for(lambda: helpers_of(worker))
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(240) == 0
         assert not Path(f"/proc/{helper}").exists()
 
 
@@ -264,7 +265,7 @@ def test_the_command_maintains_and_says_what_it_did(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "v6", "maintain", "--lake", str(lake), "--json"]
 
     def run(*more: str) -> tuple[int, str]:
-        done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=240, check=False)
         return done.returncode, done.stdout or done.stderr
 
     code, planned = run("--dry-run", "--table", "ib_requests")

@@ -25,7 +25,7 @@ def queue(lake: str, worker: str = "", **more: Any) -> IBRequestQueue:
 def spawn(calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
     """Run each call in a process of its own, all at once."""
     with ProcessPoolExecutor(len(calls), mp_context=mp.get_context("spawn")) as pool:
-        return [future.result(timeout=120) for future in [pool.submit(call, *args) for call, args in calls]]
+        return [future.result(timeout=600) for future in [pool.submit(call, *args) for call, args in calls]]
 
 
 def drain(lake: str, worker: str, total: int) -> list[str]:

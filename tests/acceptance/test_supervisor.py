@@ -18,6 +18,7 @@ from v6.supervisor.daemon import Daemon, DaemonFailed
 from v6.supervisor.supervisor import Supervisor
 from v6.supervisor.supervisor_events import DaemonEnded, DaemonFell, DaemonStarted
 
+SECONDS = 240.0  # until a test that waits for ever fails
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 
 
@@ -44,7 +45,7 @@ class Tree:
         )
 
     async def until(self, kind: type[Event], count: int) -> list[Event]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             while sum(isinstance(event, kind) for event in self.seen) < count:
                 self.news.clear()
                 await self.news.wait()
@@ -91,7 +92,7 @@ async def test_daemons_start_when_the_one_before_is_ready_and_end_in_reverse(tmp
     supervisor = Supervisor([tree.daemon(name, slow, str(log), name, announces=True) for name in "ABC"])
     running = asyncio.create_task(supervisor.run())
     await tree.until(DaemonStarted, 3)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS):
         while log.read_text(encoding="utf-8").count("starts") < 3:
             await Clock().sleep(0.05)
     supervisor.stop()
@@ -129,7 +130,7 @@ def test_no_daemon_outlives_a_supervisor_that_was_killed() -> None:
         supervisor.send_signal(signal.SIGKILL)
     try:
         # A process's descriptor becomes readable when it ends.
-        ended, _, _ = select.select([watched], [], [], 20)
+        ended, _, _ = select.select([watched], [], [], SECONDS)
         assert ended == [watched]
     finally:
         os.close(watched)

@@ -216,7 +216,8 @@ class DayDrill:
         pacing = sum(count for code, count in codes.items() if code in PACING)
         own = [event["own"] for event in events if event["event"] == "loop.blocked"]
         states = pl.read_delta(str(self.lake / WORKER_STATE.name))
-        seen = set(states["state"])
+        changes = {event["state"] for event in events if event["event"] == "session.changed"}
+        seen = changes | set(states["state"])  # the table is written twice a second: it may miss a short one
         self.wrong += findings.problems()
         self.wrong += [f"the worker was never {state}" for state in ("ready", "degraded", "held") if state not in seen]
         if pacing:

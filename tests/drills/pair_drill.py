@@ -84,10 +84,16 @@ class PairDrill:
         if self._left_by(name):
             what = f"the end of what {name} had claimed"
             wait_until(lambda: not self._left_by(name) or has_ended(alive[heir]), what)
-            self.taken_over += alive[heir].said().count(TOOK_OVER) > before
+            wait_until(lambda: self._has_taken_over(alive[heir], before) or has_ended(alive[heir]), "its word of it")
+            self.taken_over += self._has_taken_over(alive[heir], before)
         if has_ended(alive[heir]):
             self.problems.append(f"the worker that should take over ended by itself: {alive[heir].log}")
         alive[name] = self._worker(name)
+
+    @staticmethod
+    def _has_taken_over(heir: Child, before: int) -> bool:
+        """Whether it has said so once more; it says so a moment after the queue does."""
+        return heir.said().count(TOOK_OVER) > before
 
     def _left_by(self, name: str) -> list[IBRequest]:
         """What a worker has claimed and not settled."""

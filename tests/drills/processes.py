@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.drills.crash_points import COMMITS, CRASH, STAGED, CrashPoint
 
-SECONDS = 90.0
+SECONDS = 240.0
 ALLOWANCE = "DRILL_ALLOWANCE"  # a file: how many requests of its plan a producer may insert so far; without it all
 STARTED = '"event": "worker.started"'
 

@@ -17,7 +17,7 @@ import pytest
 from tests.drills.day import SHORT
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 500.0
+SECONDS = 900.0
 COMMANDS = {
     "day": ("tests.drills.day", "--short"),
     "weeks": ("bench.drill_weeks", "--short"),

@@ -124,7 +124,7 @@ def test_a_lake_is_never_overwritten_and_a_backup_lies_outside(
 def test_the_commands(lake: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     def v6(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "v6", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     made = json.loads(v6("backup", str(tmp_path / "backups"), "--lake", str(lake[0]), "--json").stdout)
     assert Path(made["backup"], MANIFEST).is_file()

@@ -173,7 +173,7 @@ def mounted(folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def make_room(disk: Path) -> None:
 
 
 def read_write(disk: Path) -> None:
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "-l", str(disk)], check=True)  # the worker may have a file open there right now
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ async def run_all(app: App, requests: list[NewRequest], journal: Path, gateway: 
     queue = app.queue(source="test", worker_id="worker")
     try:
         ids = await queue.insert_many(requests)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await app.worker(queue).run(drain=True)
         ended = {request.symbol: await queue.get(request_id) for request, request_id in zip(requests, ids, strict=True)}
     finally:
@@ -189,7 +189,7 @@ async def session(gateway: SimulatedGateway, **options: Any) -> AsyncIterator[IB
 
 
 async def until(connection: IBConnectionManager, *states: SessionState) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while connection.state not in states:
             await connection.clock.sleep(0.2)
 
@@ -220,7 +220,7 @@ async def test_a_competing_session_holds_quotes_only_and_leaves_no_line_taken(ga
         await connection.clock.sleep(0.5)
         gateway.faults.arm(make_fault({"do": "competing_session", "seconds": 10}))
         with pytest.raises(GatewayError) as caught:
-            await asyncio.wait_for(quote, 5)
+            await asyncio.wait_for(quote, 60)
         assert (caught.value.code, caught.value.category) == (10197, ErrorCategory.SESSION)
         assert held(connection) == {"market_data"}
         assert connection.state is SessionState.HELD
@@ -229,7 +229,7 @@ async def test_a_competing_session_holds_quotes_only_and_leaves_no_line_taken(ga
 
 
 async def lines_free(gateway: SimulatedGateway) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while gateway.lines_in_use:
             await gateway._gateway.clock.sleep(0.5)
 
@@ -249,7 +249,7 @@ async def test_a_broken_socket_is_opened_again_and_work_goes_on(gateway: Simulat
         quote = asyncio.create_task(connection.gateway(2, "r").quote(OPTION, WHOLE))
         await connection.clock.sleep(1)
         notice(gateway, code)
-        assert (await asyncio.wait_for(quote, 10)).model is not None
+        assert (await asyncio.wait_for(quote, 60)).model is not None
         assert connection.state is SessionState.READY
 
 
@@ -273,7 +273,7 @@ async def test_a_quote_goes_on_with_less(gateway: SimulatedGateway, code: int) -
     gateway.faults.arm(make_fault({"do": "error", "code": code, "request": "market_data", "goes_on": True}))
     gateway.faults.arm(make_fault({"do": "no_greeks"}))
     async with session(gateway) as connection:
-        wanted = replace(WHOLE, wait_seconds=10)
+        wanted = replace(WHOLE, wait_seconds=20)
         quote: Quote = await connection.gateway(2, "r").quote(OPTION, wanted)
         assert (quote.bid, quote.model) == (1.0, None)
         assert str(code) in quote.missing["model"]

@@ -182,7 +182,8 @@ def test_an_import_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> No
         rows = [option(Time=MORNING + timedelta(minutes=minute), strike_price=400 + n) for n in range(50)]
         write(source, rows, mode="append")
     settings = ["--lake", str(tmp_path / "lake"), "--account", "U1", "--rejects", str(tmp_path / "r")]
-    process = subprocess.Popen([sys.executable, "-m", "v6", "import", str(source), *settings])
+    slowly = ["nice", "-n", "19"]  # so that this process looks often enough to see its middle
+    process = subprocess.Popen([*slowly, sys.executable, "-m", "v6", "import", str(source), *settings])
     log = tmp_path / "lake" / "option_snapshots" / "_delta_log"
     while process.poll() is None and not (log / f"{5:020d}.json").exists():
         os.sched_yield()

@@ -43,7 +43,8 @@ REQUESTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 @asynccontextmanager
 async def simulated(**options: Any) -> AsyncIterator[SimulatedGateway]:
-    chosen = GatewayOptions(market_data_lines=400, account=ACCOUNT, **options)
+    soon = {"quote_delay_seconds": (0.05, 0.3)}  # well within what a request waits for what it wants besides
+    chosen = GatewayOptions(market_data_lines=400, account=ACCOUNT, **{**soon, **options})
     gateway = SimulatedGateway(Market(seed=0), clock=Clock(f"{TUESDAY}*{SPEED}"), options=chosen)
     await gateway.start()
     try:
@@ -159,7 +160,7 @@ async def test_ib_async_and_the_official_client_complete_the_same_calls_against_
 async def calls_of_ib_async(port: int, *, skipped_ids: int = 0) -> dict[str, Any]:
     """Start-up with positions, orders and account, then details, parameters, tickers and bars."""
     ib = ib_async.IB()
-    await ib.connectAsync("127.0.0.1", port, clientId=4, timeout=20)
+    await ib.connectAsync("127.0.0.1", port, clientId=4, timeout=60)
     ib.client.updateReqId(ib.client.getReqId() + skipped_ids)  # type: ignore[no-untyped-call]
     try:
         spy = ib_async.Stock("SPY", "SMART", "USD")

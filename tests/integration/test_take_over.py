@@ -7,7 +7,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.integration.test_worker import Bench, Held, Note, NoteParameters, NotesTable, Session, Types, land, notes
+from tests.integration.test_worker import (
+    PATIENCE,
+    Bench,
+    Held,
+    Note,
+    NoteParameters,
+    NotesTable,
+    Session,
+    Types,
+    land,
+    notes,
+)
 
 from v6.core.lease_watch import LeaseWatch
 from v6.core.recovery import Left, fence_all, outcomes_of_left
@@ -197,7 +208,7 @@ async def test_a_worker_whose_place_was_taken_writes_nothing_says_so_and_starts_
     bench = Bench(tmp_path, Types(Note(held)))
     request_id = await bench.insert()
     run = asyncio.create_task(bench.worker().run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await held.started.wait()
         other = bench.open_queue("other")
         (epoch,) = (await other.claimants()).values()
@@ -238,7 +249,7 @@ async def test_two_workers_of_different_names_share_the_queue_and_nothing_else(t
         urgent_places=0,
         result_tables={"notes": NotesTable},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(bench.worker(batch_size=4, urgent_places=0).run(drain=True), other.run(drain=True))
     requests = bench.queue.requests().collect()
     assert set(requests["status"]) == {"SUCCESS"}
@@ -357,14 +368,13 @@ async def test_a_name_that_beats_elsewhere_is_refused_and_one_that_is_silent_is_
     bench = Bench(tmp_path, Types(Note()))
     await claimed_by_worker(bench, "A")
     beat = heartbeats(bench.lake, "worker", 1)
-    fresh = taker(bench, "worker", lease_seconds=0.5)
-    start = asyncio.create_task(fresh.take_own(is_alone=False))
-    async with asyncio.timeout(20):
+    start = asyncio.create_task(taker(bench, "worker", lease_seconds=5.0).take_own(is_alone=False))
+    async with asyncio.timeout(PATIENCE):
         while not start.done():
             await asyncio.to_thread(beat)
         with pytest.raises(WorkerBusy, match="on another machine"):
             await start
-        epoch = await fresh.take_own(is_alone=False)
+        epoch = await taker(bench, "worker", lease_seconds=0.5).take_own(is_alone=False)
     assert epoch > 1
     assert [event for event in bench.seen if isinstance(event, WorkerRecovered)] == [
         WorkerRecovered(worker="worker", landed=0, put_back=1)
