@@ -151,7 +151,7 @@ class Drill:
         length = (self.span.end - self.span.start).total_seconds()
         kill_at = sorted(self.rng.uniform(0.03, 0.97) for _ in range(self.span.kills))
         first, second = self._scheduler("one"), None
-        while (share := (self.clock.now() - self.span.start).total_seconds() / length) < 1.0:
+        while (share := (self.clock.now() - self.span.start).total_seconds() / length) < 1.0 or kill_at:
             if kill_at and share >= kill_at[0]:
                 kill_at.pop(0)
                 self._kill(first)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.gateway.conftest import NOON, SmallMarket
 
@@ -171,13 +171,15 @@ class DamagingProxy:
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, damage: Sequence[Damage]
     ) -> None:
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._behind)
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_pipe(reader, up_writer, []))
-                both.create_task(_pipe(up_reader, writer, damage))
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._behind)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_pipe(reader, up_writer, []))
+                    both.create_task(_pipe(up_reader, writer, damage))
+            finally:
+                up_writer.close()
         finally:
-            up_writer.close()
             writer.close()
 
 
@@ -223,7 +225,7 @@ async def damaged(damage: list[Damage]) -> None:
 
 
 @given(damage=damages)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_bytes_cost_a_session_at_most(damage: list[Damage]) -> None:
     asyncio.run(damaged(damage))
 

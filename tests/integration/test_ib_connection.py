@@ -412,22 +412,36 @@ async def test_calls_fail_at_once_when_the_session_is_stopped(house: Gatehouse) 
         assert caught.value.category is ErrorCategory.SESSION
 
 
-async def garbled(garbage: bytes) -> tuple[asyncio.Server, int]:
-    """A gateway that opens a session as it should and then sends ``garbage``."""
+@asynccontextmanager
+async def garbled(garbage: bytes) -> AsyncIterator[int]:
+    """A gateway that opens a session as it should and then sends ``garbage``; its port."""
+    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_handshake(reader)
-        writer.write(encode_frame(["178", "20261123 17:30:00 UTC"]))
-        await read_frame(reader)
-        writer.write(encode_frame(["15", "1", "SIM000001"]) + encode_frame(["9", "1", "1"]))
-        await read_frame(reader)
-        writer.write(garbage)
-        while await reader.read(1000):
-            continue
-        writer.close()
+        try:
+            await read_handshake(reader)
+            writer.write(encode_frame(["178", "20261123 17:30:00 UTC"]))
+            await read_frame(reader)
+            writer.write(encode_frame(["15", "1", "SIM000001"]) + encode_frame(["9", "1", "1"]))
+            await read_frame(reader)
+            writer.write(garbage)
+            while await reader.read(1000):
+                continue
+        finally:
+            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, server.sockets[0].getsockname()[1]
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -441,18 +455,17 @@ async def garbled(garbage: bytes) -> tuple[asyncio.Server, int]:
     ],
 )
 async def test_garbage_ends_the_session_with_one_clear_reason(house: Gatehouse, garbage: bytes) -> None:
-    server, port = await garbled(garbage)
-    connection = house.connection(port)
     reasons: list[str] = []
     house.events.subscribe(
         SessionChanged, lambda change: reasons.append(change.reason) if change.state == "disconnected" else None
     )
-    await connection.start()
-    await until(house.clock, connection, SessionState.DISCONNECTED)
-    assert len(reasons) == 1
-    assert "the gateway sent" in reasons[0]
-    await connection.stop()
-    server.close()
+    async with garbled(garbage) as port:
+        connection = house.connection(port)
+        await connection.start()
+        await until(house.clock, connection, SessionState.DISCONNECTED)
+        assert len(reasons) == 1
+        assert "the gateway sent" in reasons[0]
+        await connection.stop()
 
 
 def test_a_session_whose_gateway_does_not_answer_is_given_up_within_ten_seconds() -> None:
@@ -461,13 +474,12 @@ def test_a_session_whose_gateway_does_not_answer_is_given_up_within_ten_seconds(
 
 
 async def test_a_socket_that_is_open_on_one_side_only_is_noticed(house: Gatehouse) -> None:
-    server, port = await garbled(b"")
-    connection = house.connection(port)
-    await connection.start()
-    keeping = asyncio.create_task(connection.run())
-    async with house.clock.timeout(60):
-        while SessionState.DISCONNECTED not in house.states:
-            await house.clock.sleep(0.01)
-    await connection.stop()
-    await keeping
-    server.close()
+    async with garbled(b"") as port:
+        connection = house.connection(port)
+        await connection.start()
+        keeping = asyncio.create_task(connection.run())
+        async with house.clock.timeout(60):
+            while SessionState.DISCONNECTED not in house.states:
+                await house.clock.sleep(0.01)
+        await connection.stop()
+        await keeping

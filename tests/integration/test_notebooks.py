@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(name: str) -> list[dict[str, Any]]:
     """Execute a notebook in its folder; the outputs of its cells. A cell that raises raises here."""
     notebook = nbformat.read(NOTEBOOKS[name], as_version=4)  # type: ignore[no-untyped-call]
-    client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
-    client.execute()
+    client = NotebookClient(
+        notebook, timeout=240, startup_timeout=240, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    )
+    kernel = client.create_kernel_manager()
+    with tempfile.TemporaryDirectory() as sockets:  # a port is chosen before it is bound: another test may get it
+        kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
+        client.execute()
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 

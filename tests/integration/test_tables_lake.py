@@ -229,7 +229,7 @@ def test_a_claim_that_died_before_its_row_is_made_again(tmp_path: Path) -> None:
 
 
 def first_comer(lake: str, account: str, start: Barrier, answers: "Queue[tuple[str, str]]") -> None:
-    start.wait(60)
+    start.wait(240)
     try:
         LakeAccount(lake).check(account)
     except AccountMismatch as error:
@@ -246,9 +246,9 @@ def test_of_many_first_comers_one_account_wins(tmp_path: Path) -> None:
     ]
     for comer in comers:
         comer.start()
-    said = dict(answers.get(timeout=60) for _ in comers)
+    said = dict(answers.get(timeout=240) for _ in comers)
     for comer in comers:
-        comer.join(60)
+        comer.join(240)
     (winner,) = [account for account, refusal in said.items() if not refusal]
     assert all(winner in refusal for refusal in said.values() if refusal)
     assert LakeAccount(tmp_path / "lake").scan().collect()["account"].to_list() == [winner]

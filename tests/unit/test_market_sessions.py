@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from v6.simulator.calendar import load_sessions
@@ -60,7 +60,7 @@ def test_intraday_bars_make_the_daily_bar(symbol: str, day: date, bar_seconds: i
     assert all(bar.low - 1e-6 <= bar.wap <= bar.high + 1e-6 for bar in bars)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(position=st.integers(2, len(SESSIONS) - 300), part=st.floats(0, 1), symbol=st.sampled_from(["SPY", "ES", "SPX"]))
 def test_any_instant_lies_inside_its_day(position: int, part: float, symbol: str) -> None:
     first, last = SESSIONS.opens[position], SESSIONS.closes[position] - 1
@@ -75,7 +75,7 @@ def test_any_instant_lies_inside_its_day(position: int, part: float, symbol: str
     assert shown.low <= shown.last <= shown.high
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seconds=st.integers(0, 23_399), bar_seconds=st.sampled_from([5, 10, 30, 60, 300, 900, 3600, 86_400]))
 def test_the_unfinished_bar_has_what_happened_until_now(seconds: int, bar_seconds: int) -> None:
     start = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)

