@@ -26,6 +26,7 @@ from v6.recordings.replay import Replay
 from v6.simulator.market import Market
 from v6.simulator.options import GatewayOptions
 from v6.simulator.server import SimulatedGateway
+from v6.simulator.wire import encode_frame
 
 SPEED = 1  # a quote that is late on a busy machine is another answer
 ACCOUNT = "SIM424242"
@@ -155,6 +156,19 @@ async def test_ib_async_and_the_official_client_complete_the_same_calls_against_
         assert await calls_of_ib_async(port, skipped_ids=1000) == first
         async with connected(port, client_id=3) as client:
             assert await calls_of_the_official_client(client, first_id=500) == official_first
+
+
+async def test_a_client_that_the_gateway_sends_away_hears_why_through_the_recorder(tmp_path: Path) -> None:
+    async with simulated() as gateway, recorded(gateway, tmp_path / "session.jsonl") as port:
+        client, codes = ib_async.IB(), list[int]()
+        client.errorEvent += lambda _, code, *__: codes.append(code)
+        await client.connectAsync("127.0.0.1", port, clientId=4, timeout=60)
+        wire: Any = client.client
+        async with asyncio.timeout(60):
+            closed = client.disconnectedEvent
+            wire.conn.sendMsg(encode_frame(["8", "1", "1"]) * 500_000)  # more than anybody reads before it is sent away
+            await closed
+    assert codes.count(100) == 3
 
 
 async def calls_of_ib_async(port: int, *, skipped_ids: int = 0) -> dict[str, Any]:

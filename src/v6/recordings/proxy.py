@@ -11,7 +11,7 @@ from v6.errors import GatewayUnavailable
 from v6.recordings.listener import Listener
 from v6.recordings.recording import CLIENT, GATEWAY, RecordingWriter
 from v6.recordings.redaction import Redactor
-from v6.simulator.wire import MAX_VERSION, WireError, read_handshake
+from v6.simulator.wire import MAX_VERSION, WireError, read_handshake, send_away
 
 LARGEST_FRAME_BYTES = 64 << 20
 FLUSH_MACHINE_SECONDS = 0.25
@@ -61,6 +61,9 @@ class RecordingProxy:
                 return  # the gateway is gone for the moment: the client sees a closed socket, as without the proxy
             with contextlib.closing(to_gateway):
                 by = await self._relay(number, (reader, writer), (from_gateway, to_gateway))
+            if by == GATEWAY:
+                with contextlib.suppress(OSError):
+                    await send_away(reader, writer)
         if by:
             self._recording.closed(number, by)
 

@@ -29,15 +29,14 @@ from v6.simulator.wire import (
     field_text,
     read_frame,
     read_handshake,
+    send_away,
     settle_version,
 )
 
 LOG = logging.getLogger(__name__)
 HANDSHAKE_MACHINE_SECONDS = 30.0
 CLOSE_MACHINE_SECONDS = 1.0
-SEND_AWAY_MACHINE_SECONDS = 10.0  # so long a client that is sent away may go on sending
 MAX_UNREAD_BYTES = 64 << 20
-MAX_DROPPED_BYTES = 1 << 16
 START_API = 71
 QUOTE, REAL_TIME_BARS = "market data", "real-time bars"  # the keys of tasks that stream
 NOT_FOUND = "No security definition has been found for the request"
@@ -234,15 +233,11 @@ class Session:
         self._writer.transport.abort()
 
     async def _send_away(self) -> None:
-        """End the connection in order: what was sent arrives. A socket that is closed over unread bytes resets the
-        connection, and the client loses its last errors; so whatever it still sends is read and dropped."""
+        """Tell it nothing more, and end the connection in order."""
         self.forget_client()
         self._delayed.close()
         self._is_sent_away = True
-        self._writer.write_eof()
-        async with asyncio.timeout(SEND_AWAY_MACHINE_SECONDS):
-            while await self._reader.read(MAX_DROPPED_BYTES):
-                LOG.debug("client %s was sent away and still sends", self.client_id)
+        await send_away(self._reader, self._writer)
 
     async def _shake_hands(self) -> bool:
         if self.gateway.faults.is_muted():

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from v6.simulator.instruments import ContractQuery, Instrument
 
 MAX_FRAME_BYTES = 1 << 20
+MAX_DROPPED_BYTES = 1 << 16
+SEND_AWAY_MACHINE_SECONDS = 10.0  # so long a client that is sent away may go on sending
 MIN_VERSION = 157
 MAX_VERSION = 178
 UNSET_DOUBLE = 1.7976931348623157e308
@@ -70,6 +72,19 @@ async def read_frame(reader: asyncio.StreamReader) -> list[str]:
     if not body.endswith(b"\0"):
         raise WireError("a frame's last field is not terminated")
     return body[:-1].decode("utf-8", errors="backslashreplace").split("\0")
+
+
+async def send_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End a client's connection in order: what was sent arrives. A socket that is closed over unread bytes resets the
+    connection, and the client loses its last errors; so whatever it still sends is read and dropped.
+
+    Raises:
+        OSError: the client went otherwise, or goes on sending (TimeoutError).
+    """
+    writer.write_eof()
+    async with asyncio.timeout(SEND_AWAY_MACHINE_SECONDS):
+        while await reader.read(MAX_DROPPED_BYTES):
+            continue
 
 
 class Handshake(NamedTuple):
