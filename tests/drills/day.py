@@ -39,6 +39,11 @@ from v6.data.worker_state import WORKER_STATE
 
 SPEED = 20.0
 LINES = 100
+# A busy machine stands still for twenty times as long here: what came too late is tried more often than at home.
+ATTEMPTS = "".join(
+    f"[request_types.{name}]\nattempts = 20\nbackoff_cap_seconds = 60\n"
+    for name in ("option_chain", "futures_snapshot", "market_bars", "position_update")
+)
 END_SECONDS = 3600  # clock time in which all that is left has to end
 # At most: memory of the last quarter over the second one; CPU of later hours over earlier ones that are like them.
 GROWTH = {"memory_growth": 1.2, "cpu_growth": 1.3}
@@ -161,7 +166,8 @@ class DayDrill:
 
     def __post_init__(self) -> None:
         self.lake, self.journal = self.folder / "lake", self.folder / "journal.jsonl"
-        self.log = self.folder / "worker.log"
+        self.log, self.config = self.folder / "worker.log", self.folder / "v6.toml"
+        self.config.write_text(ATTEMPTS)
         self.requests: list[Planned] = planned(
             int(self.day.minutes / self.day.every_minutes) * self.day.at_once, self.day.start
         )
@@ -285,7 +291,7 @@ class DayDrill:
     def _start(self, *arguments: str, stderr: Any = None) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "v6", *arguments],
-            env=environment(V6_CLOCK=str(self.clock.setting)),
+            env=environment(V6_CLOCK=str(self.clock.setting), V6_CONFIG=str(self.config)),
             stdout=subprocess.PIPE if stderr is None else subprocess.DEVNULL,
             stderr=stderr,
             text=True,
