@@ -11,7 +11,7 @@ KILLS ?= 300
 LAKE ?= data/lake
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-derive bench-derive-beside bench-years bench-rivals drills fuzz drill-day drill-stalls drill-weeks drill-causes drill-load notebooks clean up daemon
+.PHONY: help setup demo test check fix worker scheduler gateway bench bench-session bench-derive bench-derive-beside bench-surface bench-years bench-rivals drills fuzz drill-day drill-stalls drill-weeks drill-causes drill-load notebooks clean up daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-years: setup ## measure the queue over 20,000 batches and with 1 and 10 mi
 
 bench-derive: setup ## measure statistics and reads over a quarter of option rows, beside DuckDB; about 10 minutes, 3 GB
 	$(BIN)/python -m bench.bench_derive
+
+bench-surface: setup ## measure how near statistics come to surfaces of any spot, volatility and skew; about 2 minutes
+	$(BIN)/python -m bench.bench_surface
 
 bench-derive-beside: setup ## measure collection with and without statistics being derived beside it; about 10 minutes
 	$(BIN)/python -m bench.bench_derive_beside

@@ -75,20 +75,22 @@ class KnownSurface:
     spot: float
     now: datetime
     level: float
+    dividend: float = DIVIDEND
 
     @classmethod
-    def of(cls, rows: pl.DataFrame) -> KnownSurface:
+    def of(cls, rows: pl.DataFrame, dividend: float = DIVIDEND) -> KnownSurface:
         """The surface of a chain: its level from one option's own volatility."""
         now: datetime = rows["timestamp"][0]
         option = rows.sort((pl.col("strike") - pl.col("underlying_price")).abs(), "expiry").row(-1, named=True)
         spot, years = option["underlying_price"], years_to(option["expiry"], now)
-        forward = spot * math.exp((RATE - DIVIDEND) * years)
+        forward = spot * math.exp((RATE - dividend) * years)
         middle = option["iv"] / smile.skew(option["strike"], forward, years)
         fade = -math.expm1(-smile.REVERSION * years) / (smile.REVERSION * years)
-        return cls(spot=spot, now=now, level=smile.LONG_RUN + (middle - smile.LONG_RUN) / fade)
+        level = smile.LONG_RUN + (middle - smile.LONG_RUN) / fade
+        return cls(spot=spot, now=now, level=level, dividend=dividend)
 
     def forward(self, years: float) -> float:
-        return self.spot * math.exp((RATE - DIVIDEND) * years)
+        return self.spot * math.exp((RATE - self.dividend) * years)
 
     def iv(self, strike: float, years: float) -> float:
         return smile.volatility(self.level, strike, self.forward(years), years)
@@ -98,7 +100,7 @@ class KnownSurface:
 
     def at_delta(self, delta: float, years: float) -> float:
         """The volatility at a spot delta, by bisection over the strike."""
-        fade, root = math.exp(-DIVIDEND * years), math.sqrt(years)
+        fade, root = math.exp(-self.dividend * years), math.sqrt(years)
 
         def own(strike: float) -> float:
             iv = self.iv(strike, years)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from bench.known_surface import KnownSurface as KnownChain
 from tests.simulated_chains import KnownSurface, chain_rows, discretised_index, index_at, spoiled
 
 from v6.derivations import constant_maturity as cm
@@ -16,9 +17,10 @@ from v6.derivations import positioning, put_call_parity
 from v6.derivations import risk_reversals as rr
 from v6.derivations.catalogue import FROM_OPTIONS
 from v6.derivations.chain import Chain
+from v6.derivations.estimate import Estimate
 from v6.derivations.gamma_exposure import gamma_exposure, gamma_exposure_by_strike, gamma_exposure_zero, zero_nearest
 from v6.derivations.statistic import OK, Value
-from v6.derivations.variance_index import index_of, published_index_of, variance_index
+from v6.derivations.variance_index import index_of, published_index_of, variance_index, variance_index_published
 
 BASIS_POINT = 1e-4
 NOW = datetime(2026, 11, 24, 20, 50, tzinfo=UTC)
@@ -35,6 +37,11 @@ def rows(symbol: str, now: datetime) -> pl.DataFrame:
 
 def chain(frame: pl.DataFrame) -> Chain:
     return Chain.of(frame, day=frame["date"][0])
+
+
+def level(found: Estimate | None) -> float:
+    assert found is not None
+    return found.value
 
 
 def by_tenor(values: Iterable[Value]) -> dict[int | None, Value]:
@@ -76,7 +83,7 @@ def test_a_known_surface_comes_back_within_ten_basis_points(symbol: str, now: da
     compare_all(made, frame, known, 10)
     for quotes in made.with_smile:
         if quotes.days >= 2:
-            assert quotes.smile.at_the_money == pytest.approx(known.at_the_money(quotes.years), abs=10 * BASIS_POINT)
+            assert level(cm.money(quotes)) == pytest.approx(known.at_the_money(quotes.years), abs=10 * BASIS_POINT)
     assert {value.quality for value in cm.iv_constant_maturity(made)} == {OK}
 
 
@@ -94,15 +101,57 @@ def test_with_a_tenth_missing_or_crossed_it_comes_back_within_fifty_and_quality_
             assert "crossed" in value.quality, statistic
 
 
+STOCKS = 0.01  # their dividend yield, docs/simulated-market.md
+
+
+@pytest.mark.parametrize("symbol", ["KO", "BAC", "XOM", "WMT"])
+def test_what_the_cents_of_a_cheap_stock_leave_open_quality_says(symbol: str) -> None:
+    frame = chain_rows(symbol, NOW, dte=range(2, 100)).filter(trading_class=symbol)
+    made, known = chain(frame), KnownSurface.of(frame, dividend=STOCKS)
+    values = zip(cm.iv_at_the_money_by_expiry(made), rr.risk_reversal_25_delta_by_expiry(made), strict=True)
+    for quotes, (money, tilt) in zip(made.expiries, values, strict=True):
+        years = quotes.years
+        assert money.value is not None
+        assert abs(money.value - known.at_the_money(years)) < 10 * BASIS_POINT
+        if tilt.value is not None:
+            expected = known.at_delta(0.25, years) - known.at_delta(-0.25, years)
+            assert abs(tilt.value - expected) < 10 * BASIS_POINT or "the quotes leave" in tilt.quality
+        assert ("the quotes leave" in money.quality) == (quotes.days == 3)
+        assert "the quotes leave" not in tilt.quality or quotes.days <= 10
+
+
+def test_a_delta_is_found_on_a_smile_that_falls_steeply() -> None:
+    surface = KnownChain(
+        spot=89.21, level=0.996, long_run=0.3, tilt=0.98, curve=0.23, dividend=0.0, listing="fund", now=NOW,
+        days=(28, 35),
+    )  # fmt: skip
+    for quotes in chain(surface.rows()).expiries:
+        for delta in (0.1, 0.25, -0.25):
+            expected = surface.at_delta(delta, quotes.years)
+            assert level(quotes.smile.at_delta(delta)) == pytest.approx(expected, abs=20 * BASIS_POINT)
+
+
+def test_what_the_least_quotes_add_to_the_published_index_quality_says() -> None:
+    surface = KnownChain(
+        spot=20.0, level=0.2, long_run=0.2, tilt=0.3, curve=0.2, dividend=0.0, listing="fund", now=NOW, days=(28, 35)
+    )
+    made = chain(surface.rows())
+    published, own = (by_tenor(statistic(made))[30] for statistic in (variance_index_published, variance_index))
+    assert published.value is not None
+    assert own.value is not None
+    added = (published.value - own.value) / BASIS_POINT
+    assert added > 50
+    assert f"mids of 0.01 to 0.02 add {added:.0f} basis points" in published.quality
+
+
 def test_the_index_is_the_published_formula_on_the_quotes() -> None:
     frame = rows("SPY", NOW).with_columns(mid=(pl.col("bid") + pl.col("ask")) / 2)
     known = KnownSurface.of(frame)
     for quotes in chain(frame).expiries:
         if quotes.days >= 17:
             expected = discretised_index(frame, known, quotes.expiry, "mid")
-            assert published_index_of(quotes) == pytest.approx(
-                expected, abs=1 * BASIS_POINT
-            )  # rate and forward are implied
+            # rate and forward are implied
+            assert level(published_index_of(quotes)) == pytest.approx(expected, abs=1 * BASIS_POINT)
 
 
 def test_two_zero_bids_in_a_row_end_a_wing_of_the_index() -> None:
@@ -111,10 +160,9 @@ def test_two_zero_bids_in_a_row_end_a_wing_of_the_index() -> None:
     zero = pl.col("strike").is_in(below) & (pl.col("right") == "P")
     cut = frame.with_columns(bid=pl.when(zero).then(0.0).otherwise(pl.col("bid")))
     gone = frame.filter(pl.col("strike") > below[0])
-    assert index_of(chain(cut).expiries[0]) == pytest.approx(index_of(chain(gone).expiries[0]), abs=0.2 * BASIS_POINT)
-    whole = index_of(chain(frame).expiries[0])
-    assert whole is not None
-    assert index_of(chain(cut).expiries[0]) != pytest.approx(whole, abs=BASIS_POINT)
+    whole, shorter, without = (level(index_of(chain(rows).expiries[0])) for rows in (frame, cut, gone))
+    assert shorter == pytest.approx(without, abs=0.2 * BASIS_POINT)
+    assert shorter != pytest.approx(whole, abs=BASIS_POINT)
 
 
 def test_parity_gives_back_the_forward_and_the_rate() -> None:

@@ -118,12 +118,15 @@ class _Derivation:
 
     def _volatility_year(self, chain: Chain, day: date) -> VolatilityYear:
         found = at_tenor(chain.with_smile, TENOR, money)
+        index = at_tenor(chain.expiries, TENOR, index_of)
         self._volatilities.note(day, found.iv)
         return VolatilityYear(
             iv=self._volatilities.year(day, self._sessions),
-            index=at_tenor(chain.expiries, TENOR, index_of).iv,
+            index=index.iv,
             realised=self._realised(day),
-            why_not=found.quality if found.iv is None else "",
+            why_not=found.why_not,
+            doubts=found.quality,
+            index_doubts=index.quality,
         )
 
     def _realised(self, day: date) -> float | None:

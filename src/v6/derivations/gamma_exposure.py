@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from v6.derivations.chain import Chain, ExpiryQuotes, Floats
-from v6.derivations.smile import BANDWIDTH, local_fit
 from v6.derivations.statistic import OK, Statistic, Value
 
 SPOTS = np.linspace(0.8, 1.2, 81)  # of the spot, where a crossing is looked for
@@ -46,11 +45,9 @@ def _held_of(quotes: ExpiryQuotes) -> _Held:
     multiplier = np.where(np.isfinite(multiplier), multiplier, USUAL_MULTIPLIER)
     units = (np.nan_to_num(calls.open_interest) - np.nan_to_num(puts.open_interest)) * multiplier
     there = (np.nan_to_num(calls.open_interest) + np.nan_to_num(puts.open_interest)) > 0
-    smile = quotes.smile
     k = np.log(quotes.strikes[there] / (quotes.forward.ratio * quotes.spot))
-    within = np.clip(k, smile.k[0], smile.k[-1])
-    iv = local_fit(smile.k, smile.iv, smile.error, within, BANDWIDTH * smile.deviation)
-    return _Held(quotes=quotes, strikes=quotes.strikes[there], units=units[there], iv=np.maximum(iv, 0.01))
+    iv = np.maximum(quotes.smile.nearest_of(k), 0.01)
+    return _Held(quotes=quotes, strikes=quotes.strikes[there], units=units[there], iv=iv)
 
 
 def gamma_exposure_by_strike(chain: Chain) -> Iterator[Value]:

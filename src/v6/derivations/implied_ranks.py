@@ -27,6 +27,8 @@ class VolatilityYear:
     index: float | None = None
     realised: float | None = None
     why_not: str = ""
+    doubts: str = ""  # what limits the date's volatility, and its index
+    index_doubts: str = ""
 
 
 def rank(iv: Floats) -> float | None:
@@ -81,7 +83,8 @@ def variance_risk_premium(year: VolatilityYear) -> Iterator[Value]:
     known = index is not None and realised is not None
     value = index**2 - realised**2 if index is not None and realised is not None else None
     reasons = ((index, "no variance index"), (realised, "no realised volatility"))
-    quality = OK if known else joined(*(text for found, text in reasons if found is None))
+    missing = (text for found, text in reasons if found is None)
+    quality = joined(year.index_doubts) if known else joined(*missing)
     yield Value(
         value=value,
         observations=REALISED_SESSIONS + 1 if known else 0,
@@ -101,7 +104,8 @@ def _obstacle(year: VolatilityYear) -> str:
 def _value(year: VolatilityYear, value: float | None, otherwise: str) -> Value:
     known = int(np.isfinite(year.iv).sum())
     partial = OK if known == YEAR else f"{known} of {YEAR} sessions have a volatility"
-    return Value(value=value, observations=known, quality=partial if value is not None else otherwise, window_days=YEAR)
+    quality = otherwise if value is None else joined(partial, year.doubts)
+    return Value(value=value, observations=known, quality=quality, window_days=YEAR)
 
 
 RANKS = (

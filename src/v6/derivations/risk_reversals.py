@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
 
 from v6.derivations.chain import Chain, ExpiryQuotes
-from v6.derivations.constant_maturity import TENORS, by_expiry, difference_at_tenor, money
+from v6.derivations.constant_maturity import TENORS, Formula, by_expiry, difference_at_tenor, money
+from v6.derivations.estimate import Estimate
 from v6.derivations.statistic import Statistic, Value
 
 NOT_REACHED = "the quotes do not reach the delta"
-Wing = Callable[[float, float, float], float]  # of the volatilities of call, put and money
+Wing = tuple[float, float, float]  # how much the volatilities of call, put and money count
+_TILT: Wing = (1.0, -1.0, 0.0)
+_CURVE: Wing = (0.5, 0.5, -1.0)
+_NORMAL = NormalDist()
 
 
-def at_delta(delta: float) -> Callable[[ExpiryQuotes], float | None]:
+def at_delta(delta: float) -> Formula:
     """The volatility of an expiry at a delta, as a function."""
     return lambda quotes: quotes.smile.at_delta(delta)
 
 
-def _tilt(call: float, put: float, _: float) -> float:
-    return call - put
-
-
-def _curve(call: float, put: float, middle: float) -> float:
-    return (call + put) / 2 - middle
-
-
-def _of_expiry(wing: Wing, delta: float) -> Callable[[ExpiryQuotes], float | None]:
-    def of(quotes: ExpiryQuotes) -> float | None:
-        call, put, middle = at_delta(delta)(quotes), at_delta(-delta)(quotes), money(quotes)
-        return None if call is None or put is None or middle is None else wing(call, put, middle)
+def _of_expiry(wing: Wing, delta: float) -> Formula:
+    def of(quotes: ExpiryQuotes) -> Estimate | None:
+        found = at_delta(delta)(quotes), at_delta(-delta)(quotes), money(quotes)
+        known = [estimate for estimate in found if estimate is not None]
+        return _together(known, wing, _by_forward(quotes, wing, delta)) if len(known) == len(found) else None
 
     return of
+
+
+def _together(points: list[Estimate], wing: Wing, by_forward: float) -> Estimate:
+    parts = list(zip(points, wing, strict=True))
+    error = math.hypot(by_forward, *(point.error * share for point, share in parts))
+    return Estimate(value=sum(point.value * share for point, share in parts), error=error)
+
+
+def _by_forward(quotes: ExpiryQuotes, wing: Wing, delta: float) -> float:
+    """The error that the forward's brings: it moves the volatilities of calls and puts apart, by delta / vega each."""
+    relative = quotes.forward.ratio_error / quotes.forward.ratio
+    each = delta / (_NORMAL.pdf(_NORMAL.inv_cdf(delta)) * math.sqrt(quotes.years))
+    return relative * each * (wing[0] - wing[1])
 
 
 def _over_tenors(chain: Chain, wing: Wing, delta: float) -> Iterator[Value]:
@@ -53,7 +65,7 @@ def risk_reversal_25_delta(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
     """
-    return _over_tenors(chain, _tilt, 0.25)
+    return _over_tenors(chain, _TILT, 0.25)
 
 
 def risk_reversal_10_delta(chain: Chain) -> Iterator[Value]:
@@ -64,7 +76,7 @@ def risk_reversal_10_delta(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
     """
-    return _over_tenors(chain, _tilt, 0.10)
+    return _over_tenors(chain, _TILT, 0.10)
 
 
 def butterfly_25_delta(chain: Chain) -> Iterator[Value]:
@@ -76,7 +88,7 @@ def butterfly_25_delta(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
     """
-    return _over_tenors(chain, _curve, 0.25)
+    return _over_tenors(chain, _CURVE, 0.25)
 
 
 def butterfly_10_delta(chain: Chain) -> Iterator[Value]:
@@ -88,7 +100,7 @@ def butterfly_10_delta(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
     """
-    return _over_tenors(chain, _curve, 0.10)
+    return _over_tenors(chain, _CURVE, 0.10)
 
 
 def risk_reversal_25_delta_by_expiry(chain: Chain) -> Iterator[Value]:
@@ -99,7 +111,7 @@ def risk_reversal_25_delta_by_expiry(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: the expiry has no smile (as for iv_at_the_money_by_expiry), or its quotes do not reach both deltas.
     """
-    return _over_expiries(chain, _tilt, 0.25)
+    return _over_expiries(chain, _TILT, 0.25)
 
 
 def butterfly_25_delta_by_expiry(chain: Chain) -> Iterator[Value]:
@@ -110,7 +122,7 @@ def butterfly_25_delta_by_expiry(chain: Chain) -> Iterator[Value]:
     Ties: none arise.
     Null: the expiry has no smile (as for iv_at_the_money_by_expiry), or its quotes do not reach both deltas.
     """
-    return _over_expiries(chain, _curve, 0.25)
+    return _over_expiries(chain, _CURVE, 0.25)
 
 
 STATISTICS = (

@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from v6.derivations.black_scholes import Terms, greeks, implied_volatilities
+from v6.derivations.bracketing import zero_between
+from v6.derivations.estimate import ROUNDING, TICK, USUAL_SCATTER, Estimate, robust_scatter
+from v6.derivations.local_regression import NEIGHBOURS, local_fit, smoother, widest_bandwidth
 
 if TYPE_CHECKING:
     from v6.derivations.chain import ExpiryQuotes, Side
@@ -22,11 +25,10 @@ if TYPE_CHECKING:
 LEAST_POINTS = 5
 BOTH_SIDES = 0.25  # standard deviations around the forward within which calls and puts both count
 BANDWIDTH = 0.45  # standard deviations to either side that a local fit uses
-NEIGHBOURS = 8  # points that it uses at the least
+WIDER = (0.45, 0.8, 1.4, 2.5)  # the same where quotes are noisy: as wide as they allow
+PRECISE = 5e-5  # of a volatility: where the money is known as well, a narrow fit is as good as a wide one
 LARGEST_DOUBT = 0.4  # of a price that spread and rounding leave open: beyond, a price tells no volatility
-TICK = 0.01  # what quotes are rounded to, in currency
 OUTLIER = 6.0  # robust standard deviations from the local fit
-DELTA_STEPS = 12
 _NORMAL = NormalDist()
 
 Floats = npt.NDArray[np.float64]
@@ -37,29 +39,40 @@ Bools = npt.NDArray[np.bool_]
 class Smile:
     """Volatilities ``iv`` at log-moneyness ``k`` = ln(strike / forward), ascending, each with the error of its quote.
 
-    ``deviation`` is at-the-money volatility times the root of the years. ``carry_discount`` is exp(-carry * years).
+    ``error`` is what spread and rounding leave open, ``scatter`` how far quotes lie off the smile in units of it, and
+    ``noise`` the standard deviation that this and rounding make. ``deviation`` is at-the-money volatility times the
+    root of the years, ``bandwidth`` how far a local fit looks, in k, ``carry_discount`` exp(-carry * years).
     """
 
     k: Floats
     iv: Floats
     error: Floats
+    noise: Floats
     years: float
     carry_discount: float
     deviation: float
+    bandwidth: float
+    scatter: float
+    rate_error: float
     rejected: int = 0
     obstacle: str = ""
-    _by_delta: dict[float, float | None] = field(default_factory=dict, repr=False)
+    _by_delta: dict[float, Estimate | None] = field(default_factory=dict, repr=False)
 
     @property
-    def at_the_money(self) -> float | None:
+    def at_the_money(self) -> Estimate | None:
         """Volatility at the forward; None where the quotes do not reach it."""
         return self.at_delta(0.0)
 
-    def at(self, k: float) -> float | None:
+    def at(self, k: float) -> Estimate | None:
         """Volatility at a log-moneyness within the quotes; None beyond them."""
-        return self.nearest(k) if self.k[0] <= k <= self.k[-1] else None
+        if not self.k[0] <= k <= self.k[-1]:
+            return None
+        counts = smoother(self.k, self.error, np.array([k]), self.bandwidth)[0]
+        iv, by_quotes = float(counts @ self.iv), float(np.sqrt(counts**2 @ self.noise**2))
+        by_rate = self.rate_error * self.years * iv  # what a discount moves a price by, at the money
+        return Estimate(value=iv, error=math.hypot(by_quotes, by_rate))
 
-    def at_delta(self, delta: float) -> float | None:
+    def at_delta(self, delta: float) -> Estimate | None:
         """Volatility of the option with a delta: of a call above 0, of a put below; None where quotes do not reach it.
 
         Delta is that of the option on spot, exp(-carry T) N(d1), as the gateway's; 0 stands for the forward.
@@ -68,23 +81,28 @@ class Smile:
             self._by_delta[delta] = self._found_at(delta) if delta else self.at(0.0)
         return self._by_delta[delta]
 
-    def _found_at(self, delta: float) -> float | None:
-        """By stepping from the strike of a delta at the volatility of the strike before."""
+    def _found_at(self, delta: float) -> Estimate | None:
+        """At the strike that is where its own volatility puts the delta, between the money and the last quote."""
         share = (delta if delta > 0 else self.carry_discount + delta) / self.carry_discount
         if not 0 < share < 1:
             return None
-        d1, k = _NORMAL.inv_cdf(share), 0.0
-        for _ in range(DELTA_STEPS):
+        d1 = _NORMAL.inv_cdf(share)
+
+        def too_far(k: float) -> float:
             deviation = self.nearest(k) * math.sqrt(self.years)
-            before, k = k, -d1 * deviation + deviation * deviation / 2
-            if abs(k - before) < 1e-9:
-                break
-        return self.at(k)
+            return k + d1 * deviation - deviation * deviation / 2
+
+        is_above = too_far(0.0) < 0
+        k = zero_between(too_far, 0.0, float(self.k[-1] if is_above else self.k[0]))
+        return None if k is None else self.at(k)
 
     def nearest(self, k: float) -> float:
         """Volatility at a log-moneyness, or at the nearest one that the quotes reach."""
-        nearest = min(max(k, self.k[0]), self.k[-1])
-        return float(local_fit(self.k, self.iv, self.error, np.array([nearest]), BANDWIDTH * self.deviation)[0])
+        return float(self.nearest_of(np.array([k]))[0])
+
+    def nearest_of(self, k: Floats) -> Floats:
+        """Volatilities at many log-moneynesses, or at the nearest that the quotes reach."""
+        return local_fit(self.k, self.iv, self.error, np.clip(k, self.k[0], self.k[-1]), self.bandwidth)
 
 
 def fit_smile(quotes: ExpiryQuotes) -> Smile:
@@ -94,15 +112,20 @@ def fit_smile(quotes: ExpiryQuotes) -> Smile:
     deviation = _first_deviation(merged, quotes.years)
     margin = BOTH_SIDES * deviation
     used = _Points.together(calls.where(calls.k >= -margin), puts.where(puts.k <= margin))
-    kept = _without_outliers(used, deviation)
+    kept, scatter = _without_outliers(used, deviation)
+    noise = np.maximum(kept.rounding, scatter * kept.error)
     carry = quotes.forward.carry(quotes.years)
     return Smile(
         k=kept.k,
         iv=kept.iv,
         error=kept.error,
+        noise=noise,
         years=quotes.years,
         carry_discount=math.exp(-carry * quotes.years),
         deviation=deviation,
+        bandwidth=_bandwidth(kept, noise, deviation),
+        scatter=scatter,
+        rate_error=quotes.forward.rate_error,
         rejected=len(used.k) - len(kept.k),
         obstacle="" if len(kept.k) >= LEAST_POINTS else f"{len(kept.k)} quotes tell a volatility, too few for a smile",
     )
@@ -113,16 +136,18 @@ class _Points:
     k: Floats
     iv: Floats
     error: Floats
+    rounding: Floats  # what rounding alone leaves open
 
     def where(self, keep: Bools) -> _Points:
-        return _Points(k=self.k[keep], iv=self.iv[keep], error=self.error[keep])
+        return _Points(k=self.k[keep], iv=self.iv[keep], error=self.error[keep], rounding=self.rounding[keep])
 
     @classmethod
     def together(cls, one: _Points, other: _Points) -> _Points:
         k = np.concatenate([one.k, other.k])
         order = np.argsort(k, kind="stable")
         iv, error = np.concatenate([one.iv, other.iv]), np.concatenate([one.error, other.error])
-        return cls(k=k[order], iv=iv[order], error=error[order])
+        rounding = np.concatenate([one.rounding, other.rounding])
+        return cls(k=k[order], iv=iv[order], error=error[order], rounding=rounding[order])
 
 
 def _points(quotes: ExpiryQuotes, side: Side, flag: str) -> _Points:
@@ -139,11 +164,10 @@ def _points(quotes: ExpiryQuotes, side: Side, flag: str) -> _Points:
         carry=np.full(count, quotes.forward.carry(years)),
     )
     solved = implied_volatilities(side.mid[there], terms)
-    vega = greeks(terms, solved.iv).vega * 100
+    vega = np.maximum(greeks(terms, solved.iv).vega * 100, 1e-12)
     doubt = (side.ask - side.bid)[there] / 2 + TICK / 2
-    error = doubt / np.maximum(vega, 1e-12)
     k = np.log(terms.strike / (spot * quotes.forward.ratio))
-    found = _Points(k=k, iv=solved.iv, error=error)
+    found = _Points(k=k, iv=solved.iv, error=doubt / vega, rounding=ROUNDING / vega)
     return found.where(np.isfinite(solved.iv) & (doubt < LARGEST_DOUBT * side.mid[there]))
 
 
@@ -155,31 +179,24 @@ def _first_deviation(points: _Points, years: float) -> float:
     return float(np.median(points.iv[nearest])) * math.sqrt(years)
 
 
-def _without_outliers(points: _Points, deviation: float) -> _Points:
-    """The points but those that lie far from what their neighbours say and from what their own spread allows."""
+def _without_outliers(points: _Points, deviation: float) -> tuple[_Points, float]:
+    """The points but those that lie far from what their neighbours say and from what their own spread allows; and how
+    far points lie from their neighbours, in units of their errors."""
     if len(points.k) <= NEIGHBOURS:
-        return points
-    fitted = local_fit(points.k, points.iv, points.error, points.k, BANDWIDTH * deviation)
-    scaled = np.abs(points.iv - fitted) / points.error
-    limit = max(OUTLIER * 1.4826 * float(np.median(scaled)), 1.5)
-    return points.where(scaled <= limit)
+        return points, USUAL_SCATTER
+    counts = smoother(points.k, points.error, points.k, BANDWIDTH * deviation)
+    scaled = np.abs(points.iv - counts @ points.iv) / points.error
+    scatter = robust_scatter(scaled)
+    left = 1 - float(np.trace(counts)) / len(points.k)  # of the degrees of freedom
+    return points.where(scaled <= max(OUTLIER * scatter, 1.5)), scatter / math.sqrt(max(left, 0.1))
 
 
-def local_fit(k: Floats, values: Floats, error: Floats, targets: Floats, bandwidth: float) -> Floats:
-    """A quadratic through the points around each target, weighted by nearness and by 1 / error², at the target.
-
-    Cleveland, Robust Locally Weighted Regression, JASA 74 (1979), with tricube weights; each fit has eight points at
-    the least, where there are so many.
-    """
-    distance = np.abs(k[None, :] - targets[:, None])
-    count = min(NEIGHBOURS, len(k)) - 1
-    reach = np.maximum(bandwidth, 1.001 * np.partition(distance, count, axis=1)[:, count])
-    near = np.clip(1 - (distance / reach[:, None]) ** 3, 0, None) ** 3
-    weight = near / np.maximum(error, 1e-6)[None, :] ** 2
-    z = (k[None, :] - targets[:, None]) / reach[:, None]
-    moments = [np.sum(weight * z**power, axis=1) for power in range(5)]
-    left = np.array([[moments[i + j] for j in range(3)] for i in range(3)]).transpose(2, 0, 1)
-    right = np.array([np.sum(weight * z**power * values[None, :], axis=1) for power in range(3)]).T
-    ridge = 1e-10 * np.trace(left, axis1=1, axis2=2)[:, None, None] * np.eye(3)[None, :, :]
-    solved: Floats = np.linalg.solve(left + ridge, right[:, :, None])[:, 0, 0]
-    return solved
+def _bandwidth(points: _Points, noise: Floats, deviation: float) -> float:
+    """How far local fits look: narrow where the quotes are precise, else as wide as they allow."""
+    narrow = BANDWIDTH * deviation
+    if len(points.k) <= NEIGHBOURS:
+        return narrow
+    counts = smoother(points.k, points.error, np.zeros(1), narrow)[0]
+    if float(np.sqrt(counts**2 @ noise**2)) < PRECISE:
+        return narrow
+    return widest_bandwidth(points.k, points.iv, points.error, noise, [share * deviation for share in WIDER])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from v6.derivations.black_scholes import Terms, prices
 from v6.derivations.chain import LEAST_YEARS, Chain, ExpiryQuotes, Side
-from v6.derivations.constant_maturity import TENORS, at_tenor
+from v6.derivations.constant_maturity import TENORS, TenorVolatility, at_tenor
+from v6.derivations.estimate import DEVIATIONS, FINE, ROUNDING, TICK, USUAL_SCATTER, Estimate
 from v6.derivations.statistic import Statistic, Value, joined
 
 ZERO_BIDS_END = 2  # so many zero bids in a row end a wing
@@ -22,10 +23,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strip:
-    """The options that a variance is made of: strikes ascending, the price of each, and K0, the last at or below F."""
+    """The options that a variance is made of: strikes ascending, the price of each, and K0, the last at or below F.
+
+    ``noise`` is the standard deviation of each price; ``guesses`` the prices of options bid at the least there can be,
+    else 0: they may be half as much, all of them.
+    """
 
     strikes: Floats
     prices: Floats
+    noise: Floats
+    guesses: Floats
     money_strike: float
     forward: float
     years: float
@@ -34,10 +41,36 @@ class Strip:
     @property
     def variance(self) -> float:
         """Annual variance: 2/T Σ ΔK/K² Q(K)/D - (F/K0 - 1)²/T."""
+        total = float(np.sum(self._shares * self.prices))
+        return 2 * total - (self.forward / self.money_strike - 1) ** 2 / self.years
+
+    @property
+    def index(self) -> Estimate | None:
+        """The root of the variance; None where it is not above zero."""
+        if self.variance <= 0:
+            return None
+        index = math.sqrt(self.variance)
+        by_noise = float(np.sqrt(np.sum((self._shares * self.noise) ** 2)))
+        by_guesses = float(np.sum(self._shares * self.guesses)) / 2 / DEVIATIONS
+        return Estimate(value=index, error=math.hypot(by_noise, by_guesses) / index)
+
+    @property
+    def _shares(self) -> Floats:
+        """How much of half the variance a price of 1 makes: ΔK / (K² D T)."""
         steps = np.diff(self.strikes)
         widths = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
-        total = float(np.sum(widths / self.strikes**2 * self.prices)) / self.discount
-        return (2 * total - (self.forward / self.money_strike - 1) ** 2) / self.years
+        shares: Floats = widths / self.strikes**2 / (self.discount * self.years)
+        return shares
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Option:
+    """One option of a strip: its place among the strikes, its price, the price's noise, and whether it is a guess."""
+
+    place: int
+    price: float
+    noise: float
+    is_guess: bool = False
 
 
 def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
@@ -56,11 +89,12 @@ def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
     calls = list(_wing(quotes, quotes.calls, range(middle + 1, len(quotes.strikes)), strict))
     if not puts or not calls:
         return None
-    at_middle = (middle, float(quotes.puts.mid[middle] + quotes.calls.mid[middle]) / 2)
-    options = [*reversed(puts), at_middle, *calls]
+    options = [*reversed(puts), _at_middle(quotes, middle), *calls]
     return Strip(
-        strikes=quotes.strikes[[place for place, _ in options]],
-        prices=np.array([price for _, price in options]),
+        strikes=quotes.strikes[[option.place for option in options]],
+        prices=np.array([option.price for option in options]),
+        noise=np.array([option.noise for option in options]),
+        guesses=np.array([option.price if option.is_guess else 0.0 for option in options]),
         money_strike=float(quotes.strikes[middle]),
         forward=forward,
         years=quotes.years,
@@ -75,17 +109,31 @@ def _forward(quotes: ExpiryQuotes) -> float:
     return float(quotes.strikes[place] + difference[place] / quotes.forward.discount)
 
 
-def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> Iterator[tuple[int, float]]:
-    """Place and price of a wing's options from the money outwards, up to two zero bids in a row."""
+def _at_middle(quotes: ExpiryQuotes, place: int) -> _Option:
+    both = [_quoted(quotes, side, place) for side in (quotes.calls, quotes.puts)]
+    noise = math.hypot(*(option.noise for option in both)) / 2
+    return _Option(place=place, price=sum(option.price for option in both) / 2, noise=noise)
+
+
+def _quoted(quotes: ExpiryQuotes, side: Side, place: int) -> _Option:
+    scatter = USUAL_SCATTER if quotes.obstacle else quotes.smile.scatter
+    doubt = float(side.ask[place] - side.bid[place]) / 2 + TICK / 2
+    noise, is_guess = max(ROUNDING, scatter * doubt), bool(side.bid[place] <= LEAST_BID)
+    return _Option(place=place, price=float(side.mid[place]), noise=noise, is_guess=is_guess)
+
+
+def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> Iterator[_Option]:
+    """A wing's options from the money outwards, up to two zero bids in a row."""
     zeros = 0
     for place in outwards:
         zeros = zeros + 1 if side.has_no_bid[place] else 0
         if zeros == ZERO_BIDS_END:
             return
         if side.is_usable[place] and (strict or not _is_least(side, place)):
-            yield place, float(side.mid[place])
+            yield _quoted(quotes, side, place)
         elif not zeros and not quotes.obstacle:
-            yield place, _priced(quotes, side, place)
+            price, is_guess = _priced(quotes, side, place), bool(side.is_usable[place])
+            yield _Option(place=place, price=price, noise=ROUNDING, is_guess=is_guess)
 
 
 def _is_least(side: Side, place: int) -> bool:
@@ -109,16 +157,16 @@ def _priced(quotes: ExpiryQuotes, side: Side, place: int) -> float:
     return float(prices(terms, np.array([iv]))[0])
 
 
-def index_of(quotes: ExpiryQuotes) -> float | None:
+def index_of(quotes: ExpiryQuotes) -> Estimate | None:
     """The root of one expiry's annual variance; None without a strip, or where the variance is not above zero."""
     strip = strip_of(quotes)
-    return math.sqrt(strip.variance) if strip is not None and strip.variance > 0 else None
+    return None if strip is None else strip.index
 
 
-def published_index_of(quotes: ExpiryQuotes) -> float | None:
+def published_index_of(quotes: ExpiryQuotes) -> Estimate | None:
     """As ``index_of`` with every mid as it is quoted."""
     strip = strip_of(quotes, strict=True)
-    return math.sqrt(strip.variance) if strip is not None and strip.variance > 0 else None
+    return None if strip is None else strip.index
 
 
 def variance_index(chain: Chain) -> Iterator[Value]:
@@ -137,26 +185,38 @@ def variance_index(chain: Chain) -> Iterator[Value]:
     Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
     Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
     """
-    return _over_tenors(chain, index_of)
+    for days in TENORS:
+        yield _value_of(at_tenor(_candidates(chain), days, index_of), days)
 
 
 def variance_index_published(chain: Chain) -> Iterator[Value]:
     """Expected volatility at 7, 30, 60 and 90 days by the method of the VIX to the letter, for comparing with the VIX.
 
-    Formula: as variance_index, with the mid of every option that has a bid, however small.
+    Formula: as variance_index, with the mid of every option that has a bid, however small; quality says what the least
+    ones add where it is more than ten basis points.
     Source: Cboe, Volatility Index Methodology: Cboe Volatility Index.
     Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
     Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
     """
-    return _over_tenors(chain, published_index_of)
-
-
-def _over_tenors(chain: Chain, formula: Callable[[ExpiryQuotes], float | None]) -> Iterator[Value]:
-    candidates = [quotes for quotes in chain.expiries if quotes.years >= LEAST_YEARS]
     for days in TENORS:
-        found = at_tenor(candidates, days, formula)
-        quality = joined(found.quality, *dict.fromkeys(reach_doubt(quotes) for quotes in found.expiries))
-        yield Value(value=found.iv, observations=found.observations, quality=quality, tenor_days=days)
+        published, own = (at_tenor(_candidates(chain), days, each) for each in (published_index_of, index_of))
+        yield _value_of(published, days, _least_doubt(published.iv, own.iv))
+
+
+def _candidates(chain: Chain) -> list[ExpiryQuotes]:
+    return [quotes for quotes in chain.expiries if quotes.years >= LEAST_YEARS]
+
+
+def _value_of(found: TenorVolatility, days: int, doubt: str = "") -> Value:
+    quality = joined(found.quality, doubt, *dict.fromkeys(reach_doubt(quotes) for quotes in found.expiries))
+    return Value(value=found.iv, observations=found.observations, quality=quality, tenor_days=days)
+
+
+def _least_doubt(published: float | None, own: float | None) -> str:
+    """That the mids of the least quotes add volatility, and how much; empty where it is little."""
+    if published is None or own is None or abs(published - own) <= FINE:
+        return ""
+    return f"mids of 0.01 to 0.02 add {(published - own) * 1e4:.0f} basis points"
 
 
 def reach_doubt(quotes: ExpiryQuotes) -> str:

@@ -1,0 +1,34 @@
+"""A volatility with its standard error: what the rounding and the noise of quotes leave open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+TICK = 0.01  # what quotes are rounded to, in currency
+ROUNDING = TICK / math.sqrt(24)  # standard deviation of a mid whose bid was rounded down and ask up
+USUAL_SCATTER = 0.2  # of half a spread: how far mids lie off, where too few tell it
+FINE = 0.001  # a volatility that is known better than that is known well: 10 basis points
+DEVIATIONS = 2.0  # standard errors to either side that quality speaks of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A volatility, or a difference of some, a year as a fraction; ``error`` is one standard error of it."""
+
+    value: float
+    error: float
+
+    @property
+    def doubt(self) -> str:
+        """That quotes leave more than ten basis points open, and how many; empty where not."""
+        open_ = DEVIATIONS * self.error
+        return f"the quotes leave {open_ * 1e4:.0f} basis points open" if open_ > FINE else ""
+
+
+def robust_scatter(distances: npt.NDArray[np.float64]) -> float:
+    """The standard deviation of distances from 0 by their median: a few outliers do not count."""
+    return 1.4826 * float(np.median(np.abs(distances)))
