@@ -131,6 +131,20 @@ def test_a_delta_is_found_on_a_smile_that_falls_steeply() -> None:
             assert level(quotes.smile.at_delta(delta)) == pytest.approx(expected, abs=20 * BASIS_POINT)
 
 
+@pytest.mark.parametrize("lacking", [(-1,), (-1, 0), (0, 1), (-13, -12), (10, 11)])
+def test_the_index_stands_where_strikes_at_the_money_or_at_the_ends_have_no_quotes(lacking: tuple[int, ...]) -> None:
+    surface = KnownChain(
+        spot=250.0, level=0.5, long_run=0.4, tilt=0.8, curve=0.3, dividend=0.0, listing="stock", now=NOW, days=(14, 35)
+    )
+    frame, strikes = surface.rows(), np.array(surface.strikes())
+    at_forward = int(np.searchsorted(strikes, surface.forward(surface.years(35))))
+    without = [float(strikes[at_forward + place]) for place in lacking]
+    nothing = pl.when(pl.col("strike").is_in(without)).then(None)
+    spoilt = frame.with_columns(bid=nothing.otherwise(pl.col("bid")), ask=nothing.otherwise(pl.col("ask")))
+    for quotes in chain(spoilt).expiries:
+        assert level(index_of(quotes)) == pytest.approx(surface.index(quotes.days), abs=50 * BASIS_POINT)
+
+
 def test_what_the_least_quotes_add_to_the_published_index_quality_says() -> None:
     surface = KnownChain(
         spot=20.0, level=0.2, long_run=0.2, tilt=0.3, curve=0.2, dividend=0.0, listing="fund", now=NOW, days=(28, 35)

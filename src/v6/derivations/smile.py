@@ -26,6 +26,7 @@ LEAST_POINTS = 5
 BOTH_SIDES = 0.25  # standard deviations around the forward within which calls and puts both count
 BANDWIDTH = 0.45  # standard deviations to either side that a local fit uses
 WIDER = (0.45, 0.8, 1.4, 2.5)  # the same where quotes are noisy: as wide as they allow
+BEYOND = 0.5  # standard deviations that the smile goes on as straight as it ended, beyond the quotes
 PRECISE = 5e-5  # of a volatility: where the money is known as well, a narrow fit is as good as a wide one
 LARGEST_DOUBT = 0.4  # of a price that spread and rounding leave open: beyond, a price tells no volatility
 OUTLIER = 6.0  # robust standard deviations from the local fit
@@ -99,6 +100,14 @@ class Smile:
     def nearest(self, k: float) -> float:
         """Volatility at a log-moneyness, or at the nearest one that the quotes reach."""
         return float(self.nearest_of(np.array([k]))[0])
+
+    def beyond(self, k: float) -> float:
+        """Volatility at a log-moneyness; beyond the quotes the smile goes on straight for a while, then flat."""
+        edge, step = min(max(k, float(self.k[0])), float(self.k[-1])), BEYOND * self.deviation
+        if edge == k or not step > 0:
+            return self.nearest(k)
+        last, before = self.nearest_of(np.array([edge, edge - math.copysign(step, k - edge)]))
+        return float(max(last + (last - before) * min(abs(k - edge) / step, 1.0), last / 2))
 
     def nearest_of(self, k: Floats) -> Floats:
         """Volatilities at many log-moneynesses, or at the nearest that the quotes reach."""

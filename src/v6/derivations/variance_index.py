@@ -81,10 +81,9 @@ def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
     if quotes.forward.obstacle or not quotes.spot > 0:
         return None
     forward = _forward(quotes)
-    both = quotes.calls.is_usable & quotes.puts.is_usable & (quotes.strikes <= forward)
-    if not both.any():
+    middle = _middle(quotes, forward)
+    if middle is None:
         return None
-    middle = int(np.flatnonzero(both)[-1])
     puts = list(_wing(quotes, quotes.puts, range(middle - 1, -1, -1), strict))
     calls = list(_wing(quotes, quotes.calls, range(middle + 1, len(quotes.strikes)), strict))
     if not puts or not calls:
@@ -109,8 +108,18 @@ def _forward(quotes: ExpiryQuotes) -> float:
     return float(quotes.strikes[place] + difference[place] / quotes.forward.discount)
 
 
+def _middle(quotes: ExpiryQuotes, forward: float) -> int | None:
+    """The place of K0: without a smile to price what lacks, the last strike at or below the forward with both mids."""
+    can_be = quotes.strikes <= forward
+    if quotes.obstacle:
+        can_be &= quotes.calls.is_usable & quotes.puts.is_usable
+    places = np.flatnonzero(can_be)
+    return int(places[-1]) if len(places) else None
+
+
 def _at_middle(quotes: ExpiryQuotes, place: int) -> _Option:
-    both = [_quoted(quotes, side, place) for side in (quotes.calls, quotes.puts)]
+    sides = (quotes.calls, quotes.puts)
+    both = [_quoted(quotes, side, place) if side.is_usable[place] else _by_smile(quotes, side, place) for side in sides]
     noise = math.hypot(*(option.noise for option in both)) / 2
     return _Option(place=place, price=sum(option.price for option in both) / 2, noise=noise)
 
@@ -120,6 +129,11 @@ def _quoted(quotes: ExpiryQuotes, side: Side, place: int) -> _Option:
     doubt = float(side.ask[place] - side.bid[place]) / 2 + TICK / 2
     noise, is_guess = max(ROUNDING, scatter * doubt), bool(side.bid[place] <= LEAST_BID)
     return _Option(place=place, price=float(side.mid[place]), noise=noise, is_guess=is_guess)
+
+
+def _by_smile(quotes: ExpiryQuotes, side: Side, place: int) -> _Option:
+    price, is_guess = _priced(quotes, side, place), bool(side.is_usable[place])
+    return _Option(place=place, price=price, noise=ROUNDING, is_guess=is_guess)
 
 
 def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> Iterator[_Option]:
@@ -132,8 +146,7 @@ def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> It
         if side.is_usable[place] and (strict or not _is_least(side, place)):
             yield _quoted(quotes, side, place)
         elif not zeros and not quotes.obstacle:
-            price, is_guess = _priced(quotes, side, place), bool(side.is_usable[place])
-            yield _Option(place=place, price=price, noise=ROUNDING, is_guess=is_guess)
+            yield _by_smile(quotes, side, place)
 
 
 def _is_least(side: Side, place: int) -> bool:
@@ -153,7 +166,7 @@ def _priced(quotes: ExpiryQuotes, side: Side, place: int) -> float:
         rate=np.array([quotes.forward.used_rate]),
         carry=np.array([quotes.forward.carry(quotes.years)]),
     )
-    iv = quotes.smile.nearest(math.log(strike / forward))
+    iv = quotes.smile.beyond(math.log(strike / forward))
     return float(prices(terms, np.array([iv]))[0])
 
 
@@ -174,12 +187,13 @@ def variance_index(chain: Chain) -> Iterator[Value]:
 
     Formula: per expiry σ² = 2/T Σ ΔK/K² e^{RT} Q(K) - (F/K0 - 1)²/T over the options out of the money, Q their mids, at
     K0 the mean of both; F = K + e^{RT} (C - P) at the strike with the smallest |C - P|, K0 the last strike at or below
-    F that has both mids; ΔK half the distance between the neighbours, at the ends to the only one; a wing ends at two
-    zero bids in a row, single ones are left out. Between the expiries around the tenor T σ² is interpolated linearly in
-    time, as the VIX does between its near and next term. R is the implied rate. Three kinds of options count with the
-    price that the smile of their neighbours gives them: those whose quote is missing, those whose quote is crossed
-    (quality counts both), and those quoted at the least there can be, 0.01 to 0.02, whose mids add up to a volatility
-    that is not there when it is low; variance_index_published takes those mids as they are.
+    F; ΔK half the distance between the neighbours, at the ends to the only one; a wing ends at two zero bids in a row,
+    single ones are left out. Between the expiries around the tenor T σ² is interpolated linearly in time, as the VIX
+    does between its near and next term. R is the implied rate. Three kinds of options count with the price that the
+    smile of their neighbours gives them (beyond them it goes on straight for half a standard deviation, then flat):
+    those whose quote is missing, those whose quote is crossed (quality counts both), and those quoted at the least
+    there can be, 0.01 to 0.02, whose mids add up to a volatility that is not there when it is low;
+    variance_index_published takes those mids as they are.
     Source: Cboe, Volatility Index Methodology: Cboe Volatility Index (the VIX takes expiries of 23 to 37 days; here it
     is the nearest on each side of the tenor).
     Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
