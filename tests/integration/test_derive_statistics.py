@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -328,6 +329,25 @@ def test_dates_derived_in_any_order_and_in_any_pieces_give_the_same_values(chain
     )
     again = derive(chain_lake, "SPY", CHAIN_DAYS[-1:]).statistics  # its year is now read where it is stored
     assert again.sort(order).equals(backwards[0].statistics.sort(order))
+
+
+def test_a_year_is_read_once_from_its_files_and_not_at_all_where_it_is_stored(chain_lake: Lake, tmp_path: Path) -> None:
+    order = ["statistic", "tenor_days", "window_days", "strike"]
+    before, last = CHAIN_DAYS[:-1], CHAIN_DAYS[-1:]
+    expected = derive(chain_lake, "SPY", last).statistics.sort(order)
+    stored_lake = Lake(shutil.copytree(chain_lake.url, tmp_path / "stored"))
+    DerivedStatisticsTable(stored_lake).append(
+        derive(chain_lake, "SPY", before).statistics.with_columns(
+            request_id=pl.lit("r"), known_at=pl.lit(Clock().machine_now())
+        )
+    )
+    for lake in (chain_lake, stored_lake):
+        for day in before:
+            files = list((Path(lake.url) / "option_snapshots").glob(f"date={day}/*.parquet"))
+            assert files
+            for file in files:
+                file.write_bytes(bytes(file.stat().st_size))  # cannot be read any more
+        assert derive(lake, "SPY", last).statistics.sort(order).equals(expected)
 
 
 async def test_killed_half_way_and_run_again_gives_the_values_of_an_unbroken_run(

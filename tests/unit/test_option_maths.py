@@ -27,24 +27,26 @@ class Theirs:
 
 
 @pytest.fixture(scope="module")
-def terms() -> Terms:
+def terms(volatility: Floats) -> Terms:
+    """Hours to years, far in and out of the money, rates below zero, yields above them."""
     random = np.random.default_rng(7)
-    spot = random.uniform(20, 6000, CONTRACTS)
-    years = np.exp(random.uniform(math.log(1 / 365), math.log(3), CONTRACTS))
-    width = np.exp(random.normal(0, 0.35, CONTRACTS) * np.sqrt(np.maximum(years, 0.02)))
+    spot = np.exp(random.uniform(0, math.log(30_000), CONTRACTS))
+    years = np.exp(random.uniform(math.log(1 / 8760), math.log(5), CONTRACTS))
+    deviations = random.uniform(-8, 8, CONTRACTS) * volatility * np.sqrt(years)
+    width = np.exp(np.clip(deviations, -5, 5))
     return Terms(
         flags=random.choice(["c", "p"], CONTRACTS),
         spot=spot,
         strike=spot * width,
         years=years,
-        rate=random.uniform(-0.01, 0.08, CONTRACTS),
-        carry=random.uniform(0, 0.05, CONTRACTS),
+        rate=random.uniform(-0.03, 0.12, CONTRACTS),
+        carry=random.uniform(-0.05, 0.2, CONTRACTS),
     )
 
 
 @pytest.fixture(scope="module")
 def volatility() -> Floats:
-    return np.random.default_rng(8).uniform(0.05, 1.2, CONTRACTS)
+    return np.exp(np.random.default_rng(8).uniform(math.log(0.01), math.log(5), CONTRACTS))
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +85,8 @@ def test_volatilities_come_back_from_quantlibs_prices_or_are_null_with_a_reason(
 ) -> None:
     found = implied_volatilities(theirs.price, terms)
     telling = theirs.vega >= LEAST_VEGA * terms.spot
-    assert telling.sum() > 7000
-    assert (~telling).sum() > 300
+    assert telling.sum() > 4500
+    assert (~telling).sum() > 4500
     assert np.max(np.abs(found.iv - volatility)[telling]) < TOLERANCE
     solved = np.isfinite(found.iv)
     assert np.array_equal(solved, found.why == SOLVED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -24,6 +24,11 @@ EXPIRY_DAYS = (7, 90)  # of the expiries that a volatility at 30 days is looked 
 LOOK_BACK = timedelta(days=375)  # calendar days that hold 252 sessions
 
 
+# What was computed from a date's files, by lake, symbol, date and files: the process that derives keeps it from one
+# request to the next, so that a year whose volatilities are not stored yet is computed once.
+_FROM_FILES: dict[tuple[str, str, date, frozenset[str]], float | None] = {}
+
+
 class VolatilityHistory:
     """A symbol's volatilities at 30 days by date; what is not stored is computed from its chain, once."""
 
@@ -31,32 +36,40 @@ class VolatilityHistory:
         """``first`` and ``last`` are the dates whose year is wanted. Raises LakeError."""
         self._lake = lake
         self._symbol = symbol
-        self._stored = _stored(lake, symbol, first - LOOK_BACK, last)
-        self._collected = _collected(lake, symbol, first - LOOK_BACK, last)
-        self._computed: dict[date, float | None] = {}
+        self._known = _stored(lake, symbol, first - LOOK_BACK, last)
+        self._files = _collected(lake, symbol, first - LOOK_BACK, last, besides=self._known)
 
     def note(self, day: date, iv: float | None) -> None:
         """Take a date's volatility that was just derived: it beats what is stored."""
-        self._computed[day] = iv
+        self._known[day] = iv
 
     def year(self, day: date, sessions: Sequence[date]) -> Floats:
         """The volatilities of the last 252 of ``sessions`` and collected dates up to a date; NaN where none is."""
-        days = sorted({*sessions, *self._collected})
+        days = sorted({*sessions, *self._files, *self._known})
         days = [one for one in days if day - LOOK_BACK < one <= day][-YEAR:]
         return np.array([_number(self._on(one)) for one in days], dtype=np.float64)
 
     def _on(self, day: date) -> float | None:
-        if day in self._computed:
-            return self._computed[day]
-        if day not in self._collected:
-            return None
-        self._computed[day] = self._stored[day] if day in self._stored else self._from_chain(day)
-        return self._computed[day]
+        if day not in self._known and day in self._files:
+            self._known[day] = self._from_files(day)
+        return self._known.get(day)
 
-    def _from_chain(self, day: date) -> float | None:
-        near, far = (day + timedelta(days=days) for days in EXPIRY_DAYS)
-        chain = stored_chain(self._lake, self._symbol, day, first_expiry=near, last_expiry=far)
-        return None if chain is None else at_tenor(chain.with_smile, TENOR, money).iv
+    def _from_files(self, day: date) -> float | None:
+        key = (self._lake.url, self._symbol, day, self._files[day])
+        if key not in _FROM_FILES:
+            _FROM_FILES[key] = _from_chain(self._lake, self._symbol, day)
+        return _FROM_FILES[key]
+
+
+def _from_chain(lake: Lake, symbol: str, day: date) -> float | None:
+    """As ``iv_constant_maturity``: of the expiries around 30 days, of all where those do not tell it."""
+    near, far = (day + timedelta(days=days) for days in EXPIRY_DAYS)
+    for bounds in ({"first_expiry": near, "last_expiry": far}, {}):
+        chain = stored_chain(lake, symbol, day, **bounds)
+        iv = None if chain is None else at_tenor(chain.with_smile, TENOR, money).iv
+        if iv is not None:
+            return iv
+    return None
 
 
 def index_year(closes: Mapping[date, float], day: date) -> Floats:
@@ -74,11 +87,20 @@ def _stored(lake: Lake, symbol: str, first: date, last: date) -> dict[date, floa
     return dict(rows.filter(pl.col("tenor_days") == TENOR).select("date", "value").collect().iter_rows())
 
 
-def _collected(lake: Lake, symbol: str, first: date, last: date) -> set[date]:
-    """The dates on which the symbol's chain was collected."""
+def _collected(
+    lake: Lake, symbol: str, first: date, last: date, *, besides: Container[date]
+) -> dict[date, frozenset[str]]:
+    """The files of the dates on which the symbol's chain was collected, but of some dates."""
     if not lake.exists(OPTION_SNAPSHOTS.name):
-        return set()
+        return {}
     table = lake.open(OPTION_SNAPSHOTS.name)
     rows = delta.scan_table(table).filter(pl.col("symbol") == symbol)
-    days = {day for day in delta.partition_dates(table) if first <= day <= last}
-    return {day for day in days if rows.filter(pl.col("date") == day).head(1).select("date").collect().height}
+    found = {}
+    for day, paths in delta.bounds_by_file(table, "symbol").group_by("date").agg("path").iter_rows():
+        one, files = date.fromisoformat(str(day)), frozenset(paths)
+        if not first <= one <= last or one in besides:
+            continue
+        known = (lake.url, symbol, one, files) in _FROM_FILES
+        if known or rows.filter(pl.col("date") == one).select("date").head(1).collect().height:
+            found[one] = files
+    return found
