@@ -25,7 +25,7 @@ from bench.known_surface import LISTINGS, KnownSurface, spoiled
 
 from v6.derivations.chain import Chain
 from v6.derivations.constant_maturity import iv_at_the_money_by_expiry, iv_constant_maturity
-from v6.derivations.risk_reversals import risk_reversal_25_delta_by_expiry
+from v6.derivations.risk_reversals import risk_reversal_25_delta, risk_reversal_25_delta_by_expiry
 from v6.derivations.statistic import Value
 from v6.derivations.variance_index import variance_index
 
@@ -66,8 +66,9 @@ def compared(surface: KnownSurface, rows: pl.DataFrame) -> Iterator[tuple[str, V
     for value in risk_reversal_25_delta_by_expiry(made):
         yield "risk reversal", value, surface.tilt_at(0.25, surface.years(_days(value)))
     for value in iv_constant_maturity(made):
-        known = surface.at_tenor(_days(value), lambda days: surface.at_the_money(surface.years(days)))
-        yield "constant maturity", value, known
+        yield "constant maturity", value, surface.at_the_money(_days(value) / 365)
+    for value in risk_reversal_25_delta(made):
+        yield "risk reversal at constant maturity", value, surface.tilt_at(0.25, _days(value) / 365)
     for value in variance_index(made):
         yield "variance index", value, surface.at_tenor(_days(value), surface.index)
 

@@ -120,6 +120,22 @@ def test_what_the_cents_of_a_cheap_stock_leave_open_quality_says(symbol: str) ->
         assert "the quotes leave" not in tilt.quality or quotes.days <= 10
 
 
+@pytest.mark.parametrize("level", [0.12, 0.4])
+def test_between_far_expiries_of_a_bent_term_structure_a_tenor_comes_back(level: float) -> None:
+    surface = KnownChain(
+        spot=400.0, level=level, long_run=0.19, tilt=0.9, curve=0.5, dividend=0.015, listing="fund", now=NOW,
+        days=(3, 10, 17, 24, 52, 87, 115),
+    )  # fmt: skip
+    made = chain(surface.rows())
+    compare(cm.iv_constant_maturity(made), surface.at_the_money, 10, {7, 30, 60, 90})
+    compare(rr.risk_reversal_25_delta(made), lambda years: surface.tilt_at(0.25, years), 10, {7, 30, 60, 90})
+    found = by_tenor(cm.iv_constant_maturity(made))
+
+    # A straight line lies further off where the curve is bent.
+    assert found[30].quality == ("between expiries 24 and 52 days away" if level > 0.3 else OK)
+    assert found[90].quality == OK
+
+
 def test_a_delta_is_found_on_a_smile_that_falls_steeply() -> None:
     surface = KnownChain(
         spot=89.21, level=0.996, long_run=0.3, tilt=0.98, curve=0.23, dividend=0.0, listing="fund", now=NOW,

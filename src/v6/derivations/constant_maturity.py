@@ -1,22 +1,24 @@
-"""Values at a fixed number of days, between the two expiries around it: linear in total variance, volatility² times
-years, as the variance of independent days adds up."""
+"""Values at a fixed number of days, between the expiries around it: in total variance, volatility² times years, as the
+variance of independent days adds up."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from v6.derivations.chain import Chain, ExpiryQuotes, quote_doubts
-from v6.derivations.estimate import Estimate
+from v6.derivations.estimate import FINE, Estimate
 from v6.derivations.expiry_time import YEAR_DAYS
+from v6.derivations.monotone_cubic import cubic_at
 from v6.derivations.statistic import Statistic, Value, joined
 
 TENORS = (7, 30, 60, 90)
 NEARER = {30: 7, 60: 30, 90: 30}  # what the slope of the term structure is against
 
 Formula = Callable[[ExpiryQuotes], Estimate | None]
-Point = tuple[float, Estimate]  # years and value
+Known = tuple[ExpiryQuotes, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,73 +46,108 @@ class TenorVolatility:
         return sum(quotes.quotes for quotes in self.expiries)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scale:
+    """What of a value and its years is interpolated over what of the years, and how the value comes back."""
+
+    quantity: Callable[[float, float], float]
+    value: Callable[[float, float], float]
+    over: Callable[[float], float]
+    is_straight: bool = False
+
+
+_VARIANCE = _Scale(
+    quantity=lambda iv, years: iv * iv * years, value=lambda w, years: math.sqrt(w / years), over=lambda years: years
+)
+_STRAIGHT_VARIANCE = replace(_VARIANCE, is_straight=True)
+_DIFFERENCE = _Scale(quantity=lambda value, _: value, value=lambda value, _: value, over=math.sqrt)
+
+
 def at_tenor(expiries: Sequence[ExpiryQuotes], days: int, volatility: Formula) -> TenorVolatility:
-    """A volatility of expiries, interpolated to a number of days in total variance; nothing is extrapolated."""
-    return _interpolated(expiries, days, volatility, _by_variance)
+    """A volatility of expiries, interpolated to a number of days in total variance; nothing is extrapolated.
+
+    The total variance is a monotone cubic in time through the two expiries on each side that have the volatility.
+    """
+    return _interpolated(_around(expiries, days, volatility), days, _VARIANCE)
+
+
+def straight_at_tenor(expiries: Sequence[ExpiryQuotes], days: int, volatility: Formula) -> TenorVolatility:
+    """As ``at_tenor``, linear in time between the two nearest expiries: as the VIX does."""
+    return _interpolated(_around(expiries, days, volatility), days, _STRAIGHT_VARIANCE)
 
 
 def difference_at_tenor(expiries: Sequence[ExpiryQuotes], days: int, difference: Formula) -> TenorVolatility:
-    """A difference of volatilities, interpolated to a number of days linearly in time; nothing is extrapolated."""
-    return _interpolated(expiries, days, difference, _by_time)
+    """A difference of volatilities, interpolated as ``at_tenor``, but itself and over the root of time.
+
+    A skew that is a straight line in ln(K / F) makes differences between deltas grow with the root of time.
+    """
+    return _interpolated(_around(expiries, days, difference), days, _DIFFERENCE)
 
 
-def _by_variance(near: Point, far: Point, years: float) -> Estimate:
-    (near_years, near_iv), (far_years, far_iv) = near, far
-    share = (years - near_years) / (far_years - near_years)
-    variances = (1 - share) * near_iv.value**2 * near_years, share * far_iv.value**2 * far_years
-    iv = math.sqrt(sum(variances) / years)
-    errors = (w * point.error / point.value for w, point in zip(variances, (near_iv, far_iv), strict=True))
-    return Estimate(value=iv, error=math.hypot(*errors) / (years * iv))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Around:
+    """What is known on both sides of a tenor: expiries and estimates, up to two on each side, the nearest inside."""
+
+    before: Sequence[Known]
+    after: Sequence[Known]
+    skips: bool
+
+    @property
+    def points(self) -> list[Known]:
+        """All of them, ascending in time."""
+        return [*reversed(self.before), *self.after]
 
 
-def _by_time(near: Point, far: Point, years: float) -> Estimate:
-    share = (years - near[0]) / (far[0] - near[0])
-    return Estimate(
-        value=(1 - share) * near[1].value + share * far[1].value,
-        error=math.hypot((1 - share) * near[1].error, share * far[1].error),
-    )
-
-
-def _interpolated(
-    expiries: Sequence[ExpiryQuotes],
-    days: int,
-    volatility: Formula,
-    between: Callable[[Point, Point, float], Estimate],
-) -> TenorVolatility:
+def _around(expiries: Sequence[ExpiryQuotes], days: int, formula: Formula) -> _Around:
     years = days / YEAR_DAYS
-    before = _first_known((q for q in reversed(expiries) if q.years <= years), volatility)
-    after = _first_known((q for q in expiries if q.years > years), volatility)
-    if before is None or after is None:
-        return TenorVolatility(estimate=None, why_not=_why_not(before or after, days))
-    (near, near_iv), (far, far_iv) = before, after
+    before = _first_known((q for q in reversed(expiries) if q.years <= years), formula)
+    after = _first_known((q for q in expiries if q.years > years), formula)
+    inside = (quotes for quotes in expiries if before and after and before[0][0].years < quotes.years)
+    return _Around(before=before, after=after, skips=any(q.years < after[0][0].years for q in inside))
+
+
+def _interpolated(around: _Around, days: int, scale: _Scale) -> TenorVolatility:
+    """Between the expiries around a tenor."""
+    if not around.before or not around.after:
+        nearest = next(iter((*around.before, *around.after)), None)
+        return TenorVolatility(estimate=None, why_not=_why_not(nearest, days))
+    years, (near, far) = days / YEAR_DAYS, (around.before[0][0], around.after[0][0])
+    curve = [(scale.over(q.years), scale.quantity(e.value, q.years)) for q, e in around.points]
+    ends = slice(len(around.before) - 1, len(around.before) + 1)  # the nearest on both sides
+    straight, bent = (cubic_at(scale.over(years), points) for points in (curve[ends], curve))
+    chosen = straight if scale.is_straight else bent
+    value, other = (scale.value(found, years) for found in (chosen, straight))
+    error = scale.value(chosen + _open_between(around.points[ends], years, scale), years) - value
+    is_wide = around.skips or far.days - near.days > days or abs(value - other) > FINE
+    width = f"between expiries {near.days} and {far.days} days away" if is_wide else ""
     both = (near,) if near.years == years else (near, far)
-    skips = any(near.years < quotes.years < far.years for quotes in expiries)
-    doubts = joined(quote_doubts(both), _width(near, far, days, skips=skips))
-    estimate = between((near.years, near_iv), (far.years, far_iv), years)
-    return TenorVolatility(estimate=estimate, expiries=both, doubts=doubts)
+    doubts = joined(quote_doubts(both), width)
+    return TenorVolatility(estimate=Estimate(value=value, error=error), expiries=both, doubts=doubts)
 
 
-def _first_known(expiries: Iterable[ExpiryQuotes], volatility: Formula) -> tuple[ExpiryQuotes, Estimate] | None:
-    """The first expiry that has the volatility, and it."""
-    both = ((quotes, volatility(quotes)) for quotes in expiries)
-    return next(((quotes, iv) for quotes, iv in both if iv is not None), None)
+def _open_between(ends: Sequence[Known], years: float, scale: _Scale) -> float:
+    """The standard error of what is interpolated between two expiries."""
+    near, far = (scale.over(quotes.years) for quotes, _ in ends)
+    share = (scale.over(years) - near) / (far - near)
+    open_ = (scale.quantity(e.value + e.error, q.years) - scale.quantity(e.value, q.years) for q, e in ends)
+    return math.hypot(*(part * each for part, each in zip((1 - share, share), open_, strict=True)))
 
 
-def _why_not(nearest: tuple[ExpiryQuotes, Estimate] | None, days: int) -> str:
+def _first_known(expiries: Iterable[ExpiryQuotes], formula: Formula) -> list[Known]:
+    """The first two expiries that have the value, and it."""
+    both = ((quotes, formula(quotes)) for quotes in expiries)
+    return list(islice(((quotes, found) for quotes, found in both if found is not None), 2))
+
+
+def _why_not(nearest: Known | None, days: int) -> str:
     if nearest is None:
         return "no expiry has it"
     return f"it lies on one side of {days} days only: the nearest expiry that has it is {nearest[0].days} days away"
 
 
-def _width(near: ExpiryQuotes, far: ExpiryQuotes, days: int, *, skips: bool) -> str:
-    """Between which expiries a value lies, where they lie far apart or others between them have none."""
-    is_wide = skips or far.days - near.days > days
-    return f"between expiries {near.days} and {far.days} days away" if is_wide else ""
-
-
 def money(quotes: ExpiryQuotes) -> Estimate | None:
     """At-the-money volatility of an expiry."""
-    return quotes.smile.at_the_money
+    return None if quotes.obstacle else quotes.smile.at_the_money
 
 
 def iv_at_the_money_by_expiry(chain: Chain) -> Iterator[Value]:
@@ -143,9 +180,11 @@ def by_expiry(quotes: ExpiryQuotes, formula: Formula, otherwise: str, *, unit: f
 def iv_constant_maturity(chain: Chain) -> Iterator[Value]:
     """At-the-money implied volatility at 7, 30, 60 and 90 days.
 
-    Formula: sqrt(w / T), w = σ² T interpolated linearly in T between the nearest expiries on both sides; T is calendar
-    time from the quotes to 16:00 New York of the last trading day.
-    Source: Gatheral, The Volatility Surface (2006), ch. 3: total variance.
+    Formula: sqrt(w / T), w = σ² T interpolated in T by a monotone cubic through the nearest two expiries on each side;
+    quality names the expiries on both sides where a straight line would give another volatility by more than ten basis
+    points. T is calendar time from the quotes to 16:00 New York of the last trading day.
+    Source: Gatheral, The Volatility Surface (2006), ch. 3: total variance; Fritsch and Butland, SIAM J. Sci. Stat.
+    Comput. 5 (1984): the cubic.
     Ties: an expiry exactly at the tenor counts alone.
     Null: no expiry with a volatility lies on one of the sides: nothing is extrapolated.
     """
@@ -155,7 +194,7 @@ def iv_constant_maturity(chain: Chain) -> Iterator[Value]:
 
 def value_at(chain: Chain, days: int, volatility: Formula) -> Value:
     """An interpolated volatility as a value."""
-    found = at_tenor(chain.with_smile, days, volatility)
+    found = at_tenor(chain.expiries, days, volatility)
     return Value(value=found.iv, observations=found.observations, quality=found.quality, tenor_days=days)
 
 
@@ -168,7 +207,7 @@ def term_structure_slope(chain: Chain) -> Iterator[Value]:
     Null: one of the two volatilities is.
     """
     for days, nearer in NEARER.items():
-        far, near = (at_tenor(chain.with_smile, tenor, money) for tenor in (days, nearer))
+        far, near = (at_tenor(chain.expiries, tenor, money) for tenor in (days, nearer))
         rise = _difference(far.estimate, near.estimate)
         reasons = (far.why_not, near.why_not) if rise is None else (near.doubts, far.doubts, rise.doubt)
         yield Value(

@@ -22,7 +22,7 @@ from v6.derivations import implied_ranks
 from v6.derivations.bar_history import YEAR, BarHistory
 from v6.derivations.catalogue import FROM_BARS, FROM_FUTURES, FROM_OPTIONS, FROM_SURFACE
 from v6.derivations.chain import Chain
-from v6.derivations.constant_maturity import at_tenor, money
+from v6.derivations.constant_maturity import at_tenor, money, straight_at_tenor
 from v6.derivations.daily_bars import DAILY, daily_bars
 from v6.derivations.futures_curve import INDEX_OF, FuturesCurve
 from v6.derivations.implied_ranks import VolatilityYear
@@ -117,8 +117,8 @@ class _Derivation:
         self._add(implied_ranks.STATISTICS, self._volatility_year(chain, day), day, chain.at)
 
     def _volatility_year(self, chain: Chain, day: date) -> VolatilityYear:
-        found = at_tenor(chain.with_smile, TENOR, money)
-        index = at_tenor(chain.expiries, TENOR, index_of)
+        found = at_tenor(chain.expiries, TENOR, money)
+        index = straight_at_tenor(chain.expiries, TENOR, index_of)
         self._volatilities.note(day, found.iv)
         return VolatilityYear(
             iv=self._volatilities.year(day, self._sessions),

@@ -20,7 +20,7 @@ _NORMAL = NormalDist()
 
 def at_delta(delta: float) -> Formula:
     """The volatility of an expiry at a delta, as a function."""
-    return lambda quotes: quotes.smile.at_delta(delta)
+    return lambda quotes: None if quotes.obstacle else quotes.smile.at_delta(delta)
 
 
 def _of_expiry(wing: Wing, delta: float) -> Formula:
@@ -47,7 +47,7 @@ def _by_forward(quotes: ExpiryQuotes, wing: Wing, delta: float) -> float:
 
 def _over_tenors(chain: Chain, wing: Wing, delta: float) -> Iterator[Value]:
     for days in TENORS:
-        found = difference_at_tenor(chain.with_smile, days, _of_expiry(wing, delta))
+        found = difference_at_tenor(chain.expiries, days, _of_expiry(wing, delta))
         yield Value(value=found.iv, observations=found.observations, quality=found.quality, tenor_days=days)
 
 
@@ -60,7 +60,8 @@ def risk_reversal_25_delta(chain: Chain) -> Iterator[Value]:
     """Volatility of the 25-delta call less that of the 25-delta put, at 7, 30, 60 and 90 days.
 
     Formula: σ(Δ = 0.25) - σ(Δ = -0.25), Δ = ± exp(-qT) N(± d1) of the option at its own volatility, the smile as for
-    iv_at_the_money_by_expiry; linear in time between the expiries around the tenor.
+    iv_at_the_money_by_expiry; between expiries by a cubic
+    in the root of time, else as iv_constant_maturity.
     Source: Wystup, FX Options and Structured Products (2006), ch. 1.
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
@@ -82,8 +83,8 @@ def risk_reversal_10_delta(chain: Chain) -> Iterator[Value]:
 def butterfly_25_delta(chain: Chain) -> Iterator[Value]:
     """How much the 25-delta wings lie above the money in volatility, at 7, 30, 60 and 90 days.
 
-    Formula: (σ(Δ = 0.25) + σ(Δ = -0.25)) / 2 - σ(K = F), linear in time between the expiries around the
-    tenor.
+    Formula: (σ(Δ = 0.25) + σ(Δ = -0.25)) / 2 - σ(K = F), between expiries as
+    risk_reversal_25_delta.
     Source: Wystup, FX Options and Structured Products (2006), ch. 1.
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.
@@ -94,8 +95,8 @@ def butterfly_25_delta(chain: Chain) -> Iterator[Value]:
 def butterfly_10_delta(chain: Chain) -> Iterator[Value]:
     """How much the 10-delta wings lie above the money in volatility, at 7, 30, 60 and 90 days.
 
-    Formula: (σ(Δ = 0.10) + σ(Δ = -0.10)) / 2 - σ(K = F), linear in time between the expiries around the
-    tenor.
+    Formula: (σ(Δ = 0.10) + σ(Δ = -0.10)) / 2 - σ(K = F), between expiries as
+    risk_reversal_25_delta.
     Source: Wystup, FX Options and Structured Products (2006), ch. 1.
     Ties: none arise.
     Null: no expiry on one of the sides of the tenor has quotes that reach both deltas.

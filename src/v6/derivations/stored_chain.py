@@ -17,10 +17,8 @@ COLUMNS = (
 )
 
 
-def stored_chain(
-    lake: Lake, symbol: str, day: date, *, first_expiry: date | None = None, last_expiry: date | None = None
-) -> Chain | None:
-    """The chain of a date; None where none was collected. With bounds only the expiries between them, both included.
+def stored_chain(lake: Lake, symbol: str, day: date) -> Chain | None:
+    """The chain of a date; None where none was collected.
 
     Of each expiry, the rows of the cycle that began last of those that have at least nine in ten of the contracts of
     the date's largest cycle of that expiry; contracts that a corporate action changed are left out.
@@ -29,7 +27,7 @@ def stored_chain(
         LakeError: the table cannot be read.
     """
     rows = lake.scan(OPTION_SNAPSHOTS).filter(pl.col("date") == day, pl.col("symbol") == symbol)
-    rows = rows.filter(*_bounds(first_expiry, last_expiry)).filter(pl.col("is_adjusted").fill_null(value=False).not_())
+    rows = rows.filter(pl.col("is_adjusted").fill_null(value=False).not_())
     chosen = _last_whole_cycles(rows).collect()
     if chosen.is_empty():
         return None
@@ -39,11 +37,6 @@ def stored_chain(
     )  # fmt: skip
     last = wanted.sort("timestamp", "known_at").unique("con_id", keep="last", maintain_order=True)
     return Chain.of(last.sort("expiry", "strike", "right", "con_id").collect(), day=day)
-
-
-def _bounds(first: date | None, last: date | None) -> list[pl.Expr]:
-    bounds = [] if first is None else [pl.col("expiry") >= first]
-    return bounds if last is None else [*bounds, pl.col("expiry") <= last]
 
 
 def _last_whole_cycles(rows: pl.LazyFrame) -> pl.LazyFrame:

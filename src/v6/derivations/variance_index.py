@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from v6.derivations.black_scholes import Terms, prices
 from v6.derivations.chain import LEAST_YEARS, Chain, ExpiryQuotes, Side
-from v6.derivations.constant_maturity import TENORS, TenorVolatility, at_tenor
+from v6.derivations.constant_maturity import TENORS, TenorVolatility, straight_at_tenor
 from v6.derivations.estimate import DEVIATIONS, FINE, ROUNDING, TICK, USUAL_SCATTER, Estimate
 from v6.derivations.statistic import Statistic, Value, joined
 
@@ -200,7 +200,7 @@ def variance_index(chain: Chain) -> Iterator[Value]:
     Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
     """
     for days in TENORS:
-        yield _value_of(at_tenor(_candidates(chain), days, index_of), days)
+        yield _value_of(straight_at_tenor(_candidates(chain), days, index_of), days)
 
 
 def variance_index_published(chain: Chain) -> Iterator[Value]:
@@ -213,7 +213,7 @@ def variance_index_published(chain: Chain) -> Iterator[Value]:
     Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
     """
     for days in TENORS:
-        published, own = (at_tenor(_candidates(chain), days, each) for each in (published_index_of, index_of))
+        published, own = (straight_at_tenor(_candidates(chain), days, each) for each in (published_index_of, index_of))
         yield _value_of(published, days, _least_doubt(published.iv, own.iv))
 
 

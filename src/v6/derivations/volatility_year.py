@@ -20,7 +20,6 @@ from v6.derivations.stored_chain import stored_chain
 # Indices whose closes are an implied volatility in percent.
 VOLATILITY_INDICES = frozenset({"VIX", "VXN", "RVX", "VXD", "VIX9D", "VIX3M", "VIX6M", "VIX1Y", "GVZ", "OVX", "VXEEM"})
 STATISTIC, TENOR = "iv_constant_maturity", 30
-EXPIRY_DAYS = (7, 90)  # of the expiries that a volatility at 30 days is looked for between
 LOOK_BACK = timedelta(days=375)  # calendar days that hold 252 sessions
 
 
@@ -62,14 +61,9 @@ class VolatilityHistory:
 
 
 def _from_chain(lake: Lake, symbol: str, day: date) -> float | None:
-    """As ``iv_constant_maturity``: of the expiries around 30 days, of all where those do not tell it."""
-    near, far = (day + timedelta(days=days) for days in EXPIRY_DAYS)
-    for bounds in ({"first_expiry": near, "last_expiry": far}, {}):
-        chain = stored_chain(lake, symbol, day, **bounds)
-        iv = None if chain is None else at_tenor(chain.with_smile, TENOR, money).iv
-        if iv is not None:
-            return iv
-    return None
+    """As ``iv_constant_maturity``."""
+    chain = stored_chain(lake, symbol, day)
+    return None if chain is None else at_tenor(chain.expiries, TENOR, money).iv
 
 
 def index_year(closes: Mapping[date, float], day: date) -> Floats:
