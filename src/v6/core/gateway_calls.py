@@ -19,6 +19,7 @@ from v6.core.pacing import free_admission
 from v6.core.quote_collector import QuoteCollector
 from v6.core.session_state import Obstacle
 from v6.errors import ErrorCategory, GatewayError
+from v6.events import EventBus
 from v6.request_types.base import Completeness, Contract, MarketDataType, Position, Quote
 
 Answer = TypeVar("Answer")
@@ -65,7 +66,7 @@ class GatewayCalls:
         self,
         link: GatewayLink,
         *,
-        outages: Outages,
+        events: EventBus,
         market_data_type: MarketDataType,
         deadlines: CallDeadlines,
     ) -> None:
@@ -75,10 +76,10 @@ class GatewayCalls:
         self.on_whole_quote: Callable[[], None] = lambda: None
         self._current = link.current
         self._status = link.status
-        self._outages = outages
+        self._outages = Outages(link.status, clock=link.clock, events=events)
         self._breaker = link.breaker
         self._clock = link.clock
-        self._market_data_type = market_data_type
+        self.market_data_type = market_data_type
         self._tasks: set[asyncio.Task[Any]] = set()
         self._positions: asyncio.Task[list[Position]] | None = None
         self._held: dict[object, tuple[str, str, float]] = {}  # request, kind of data, since when
@@ -207,7 +208,7 @@ class GatewayCalls:
     ) -> Quote:
         session = self._current.get(self._status.reason)
         key = contract.con_id or contract
-        collector = QuoteCollector(contract, completeness, self._market_data_type, self._clock)
+        collector = QuoteCollector(contract, completeness, self.market_data_type, self._clock)
         call_id = session.client.getReqId()
         await self.pacing.lines.acquire(key, claimant)
         on_line()

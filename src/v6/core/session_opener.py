@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from v6.clock import Clock
@@ -12,17 +13,24 @@ from v6.core.gateway_session import GatewaySession
 from v6.errors import ErrorCategory, GatewayUnavailable
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewayAddress:
+    """Where the gateway is, and the client ids to try there, in this order."""
+
+    host: str
+    port: int
+    client_ids: Sequence[int]
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 class SessionOpener:
     """Knows where the gateway is, and what it said when it refused."""
 
-    def __init__(
-        self, *, host: str, port: int, client_ids: Sequence[int], clock: Clock, timeout_seconds: float
-    ) -> None:
+    def __init__(self, address: GatewayAddress, *, clock: Clock, timeout_seconds: float) -> None:
         """``timeout_seconds`` is machine time: a socket that answers is no matter of the clock."""
-        self._host = host
-        self._port = port
-        self._address = f"{host}:{port}"
-        self._client_ids = client_ids
+        self._address = address
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._refusal: tuple[ErrorRule, str] | None = None
@@ -57,7 +65,7 @@ class SessionOpener:
 
     async def _shake_hands(self, session: GatewaySession, client_id: int) -> None:
         opening = asyncio.create_task(
-            session.client.connectAsync(self._host, self._port, client_id, None), name="gateway-open"
+            session.client.connectAsync(self._address.host, self._address.port, client_id, None), name="gateway-open"
         )
         try:
             async with self._clock.timeout(self._timeout_seconds * self._clock.speed):
@@ -76,7 +84,7 @@ class SessionOpener:
     def _unavailable(self, what: str) -> GatewayUnavailable:
         refusal = self._refusal
         if refusal is not None and refusal[0].action is ErrorAction.NEXT_CLIENT_ID:
-            ids = f"{self._client_ids[0]} to {self._client_ids[-1]}"
+            ids = f"{self._address.client_ids[0]} to {self._address.client_ids[-1]}"
             return GatewayUnavailable(
                 f"client ids {ids} are in use at the gateway {self._address}: set V6_CLIENT_ID to another number",
                 category=ErrorCategory.SESSION,
