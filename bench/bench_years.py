@@ -213,6 +213,7 @@ def _left(lake: Path, clock_text: str) -> dict[str, Any]:
     tomorrow = Clock(clock_text).now() + timedelta(days=1)
     clock = Clock(ClockSetting.parse(f"{tomorrow:%Y-%m-%dT%H:%M:%SZ}"))
     finished = Lake(lake).scan(REQUESTS).select(pl.col("request_id").n_unique()).collect().item()
+    days = Lake(lake).scan(REQUESTS).select(pl.col("date").n_unique()).collect().item()
     before = disk_bytes(lake)
     for _ in range(2):  # the second lets go of what the first put aside
         list(Maintainer(Lake(lake), clock, Promises(queue_reader_hours=0.0)).round(thorough=True))
@@ -223,6 +224,7 @@ def _left(lake: Path, clock_text: str) -> dict[str, Any]:
         "disk_bytes_a_request_folded": round(disk_bytes(lake) / finished, 1),
         "live_bytes_a_request_folded": round(sum(file.size_bytes for file in files) / finished, 1),
         "live_files_at_the_end": len(files),
+        "days_at_the_end": days,
     }
 
 
