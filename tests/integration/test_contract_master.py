@@ -80,7 +80,7 @@ class OneChain:
             for name in ("SPX", "SPXW")
         ]  # fmt: skip
 
-    async def room_for_quote(self) -> None:
+    async def room_for_quote(self, behind: int) -> None:
         pass
 
     async def quote(self, contract: Contract, completeness: Completeness) -> Quote:

@@ -42,7 +42,10 @@ async def test_the_first_error_cancels_the_others_and_begins_no_more() -> None:
 async def test_of_thousands_few_wait_for_a_line_and_each_line_is_taken() -> None:
     approach, lines = Approach(), asyncio.Semaphore(3)
 
-    async def room() -> None:
+    left: list[int] = []
+
+    async def room(behind: int) -> None:
+        left.append(behind)
         await approach.room.wait()
 
     waiting = most = 0
@@ -61,6 +64,7 @@ async def test_of_thousands_few_wait_for_a_line_and_each_line_is_taken() -> None
 
     assert await side_by_side(one, range(2000), name="quotes", room=room) == list(range(2000))
     assert most == WAITING_QUOTES
+    assert left == list(range(1999, -1, -1))
 
 
 async def test_a_quote_that_fails_on_its_way_makes_room() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from v6.clock import Clock
 from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
@@ -27,6 +28,7 @@ class LineLimiter:
         self._now = clock.monotonic
         self._queue = FairQueue(clock.monotonic)
         self._freed: deque[float] = deque(maxlen=PACE_OF)
+        self._announced: dict[str, int] = {}  # by request: contracts that will join the queue
 
     @property
     def in_use(self) -> int:
@@ -70,9 +72,17 @@ class LineLimiter:
         finally:
             self.release(contract_key)
 
+    def announce(self, request_id: str, contracts: int) -> None:
+        """So many more contracts of a request will wait for a line, and have not joined the queue yet."""
+        if contracts:
+            self._announced[request_id] = contracts
+        else:
+            self._announced.pop(request_id, None)
+
     def waits(self) -> dict[str, Wait]:
-        """What waits for a line, by request."""
-        return self._queue.waits(self.reason, self._expected)
+        """What waits for a line, by request, with the contracts that were announced."""
+        found = self._queue.waits(self.reason, self._expected)
+        return {i: replace(wait, steps=wait.steps + self._announced.get(i, 0)) for i, wait in found.items()}
 
     def _expected(self, places: int) -> float | None:
         """Seconds until so many lines and one more are free, at the pace of late; None where there was none."""

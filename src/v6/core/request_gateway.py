@@ -96,9 +96,17 @@ class RequestGateway:
         with self._approach.towards_a_line() as arrived:
             return await self._calls.stream(self._claimant, contract, completeness, arrived)
 
-    async def room_for_quote(self) -> None:
-        """Wait until few enough quotes of this request wait for a line."""
-        await self._approach.room.wait()
+    async def room_for_quote(self, behind: int) -> None:
+        """Wait until few enough quotes of this request wait for a line; so many more are ``behind`` this one."""
+        lines, request_id = self._calls.pacing.lines, self._claimant.request_id
+        lines.announce(request_id, behind + 1)
+        try:
+            await self._approach.room.wait()
+        except asyncio.CancelledError:
+            behind = 0  # none of them comes any more
+            raise
+        finally:
+            lines.announce(request_id, behind)
 
     async def historical_bars(
         self,

@@ -190,9 +190,9 @@ class Gateway(Protocol):
         """Stream one contract until the quote is complete, then cancel; an incomplete quote is a value, no error."""
         ...
 
-    async def room_for_quote(self) -> None:
-        """Wait until one more quote may soon have a market-data line. Whoever wants thousands asks before each: calls
-        that only wait gain nothing and cost the event loop time."""
+    async def room_for_quote(self, behind: int) -> None:
+        """Wait until one more quote may soon have a market-data line; ``behind`` come after it. Whoever wants thousands
+        asks before each: calls that only wait gain nothing and cost the event loop time."""
         ...
 
     async def historical_bars(
