@@ -139,6 +139,8 @@ async def test_an_idle_worker_claims_an_urgent_request_within_half_a_second(plac
         await queue.close()
         worker.terminate()
         assert exit_code(worker) == 0
+    limits = json.loads(WorkerStateTable(Lake(place.lake)).latest().collect()["limits_in_use"].item())
+    assert limits["loop_blocked_ms"] is not None  # it runs on a loop that is measured
 
 
 async def urgent(queue: IBRequestQueue) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from v6.errors import ExitCode, V6Error
 from v6.settings import Settings, SettingsInForce, load_settings, plain_settings
 from v6.signals import release_signals
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 JSON = "as_json"
 PANEL = "Settings (also before the command)"
 
@@ -39,10 +40,13 @@ class Call:
         return self.in_force.settings
 
 
-def command(function: Callable[..., Any], *, stops_in_order: bool = False) -> Callable[..., int]:
+def command(
+    function: Callable[..., Any], *, stops_in_order: bool = False, loop: LoopFactory | None = None
+) -> Callable[..., int]:
     """The function as typer calls it; its result is the exit code, None is 0. A coroutine is run to its end.
 
-    Of one that ``stops_in_order`` signals wait until it says by ``stop_on_signals`` what they do.
+    Of one that ``stops_in_order`` signals wait until it says by ``stop_on_signals`` what they do. ``loop`` makes the
+    event loop that a coroutine runs on, where it is to be another than asyncio's own.
     """
     own = inspect.signature(function, eval_str=True)
     parameters = [parameter for name, parameter in own.parameters.items() if name != "call"]
@@ -55,7 +59,7 @@ def command(function: Callable[..., Any], *, stops_in_order: bool = False) -> Ca
         call = _call(given)
         try:
             result = function(call, **values)
-            code = asyncio.run(result) if inspect.iscoroutine(result) else result
+            code = _run_to_end(result, loop) if inspect.iscoroutine(result) else result
         except BrokenPipeError:  # here, for typer would make exit code 1 of it
             return int(forget_reader())
         except Exception as error:
@@ -66,6 +70,11 @@ def command(function: Callable[..., Any], *, stops_in_order: bool = False) -> Ca
 
     declare(run, [*parameters, *global_parameters()])
     return run
+
+
+def _run_to_end(coroutine: Coroutine[Any, Any, Any], loop: LoopFactory | None) -> Any:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(coroutine)
 
 
 def group(text: str) -> typer.Typer:

@@ -23,7 +23,14 @@ WAIT_HELP = "keep trying when the gateway is not there at the start; without it 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(name="worker")(command(worker, stops_in_order=True))
+    app.command(name="worker")(command(worker, stops_in_order=True, loop=measured_loop))
+
+
+def measured_loop() -> asyncio.AbstractEventLoop:
+    """The loop that a worker runs on: its blocks are seen."""
+    from v6.core.loop_lag import MeasuredLoop
+
+    return MeasuredLoop()
 
 
 async def worker(
