@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -26,8 +27,12 @@ def execute(path: Path) -> str | None:
     """Run one notebook in its folder and write the executed copy; what went wrong, if anything."""
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources=resources)
+    kernel = client.create_kernel_manager()
     try:
-        NotebookClient(notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources=resources).execute()
+        with tempfile.TemporaryDirectory() as sockets:  # no port: nobody else can reach the kernel, or take its port
+            kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
+            client.execute()
     except CellExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     finally:
