@@ -4,7 +4,9 @@ from typing import Any
 
 from v6.commands.verdict import Verdict, judge
 
-QUIET = {"due": 0, "delayed": 0, "processing": 0, "oldest_due_seconds": None}
+EMPTY: dict[str, Any] = {"pending": 0, "processing": 0, "success": 0, "failed": 0, "cancelled": 0}
+EMPTY |= {"due": 0, "delayed": 0, "oldest_due_seconds": None}
+QUIET = {**EMPTY, "success": 12}
 READY: dict[str, Any] = {"worker_id": "worker", "state": "ready", "reason": None, "waiting": {}}
 WHOLE = {"symbol": "SPY", "planned": 200, "contracts": 200, "lacking": 0}
 
@@ -33,7 +35,7 @@ def test_of_two_workers_one_that_is_ready_is_enough() -> None:
 
 
 def test_what_waits_fails_or_is_short_makes_it_incomplete() -> None:
-    queue = {"due": 3, "delayed": 1, "processing": 2, "oldest_due_seconds": 40.4}
+    queue = {**QUIET, "due": 3, "delayed": 1, "processing": 2, "oldest_due_seconds": 40.4}
     short = {"symbol": "QQQ", "planned": 200, "contracts": 150, "lacking": 4}
     found = verdict(queue=queue, failures=2, chains=[WHOLE, short])
     assert found.incomplete_because == (
@@ -49,3 +51,9 @@ def test_what_is_held_back_is_named_with_its_reason() -> None:
     worker = {**READY, "state": "degraded", "waiting": {"session degraded: 2105: HMDS": 3}}
     found = verdict(queue={**QUIET, "due": 3, "oldest_due_seconds": 5.0}, workers=[worker])
     assert found.incomplete_because[-1] == "3 of these are held back: session degraded: 2105: HMDS"
+
+
+def test_a_lake_of_which_nothing_was_asked_is_not_complete() -> None:
+    (reason,) = verdict(queue=EMPTY).incomplete_because
+    assert "nothing has been asked" in reason
+    assert "v6 scheduler" in reason

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WORKING = frozenset({"ready", "degraded"})  # of the session's states, those in which rows come in
+STATES = ("pending", "processing", "success", "failed", "cancelled")  # of the queue's counts
 
 Row = Mapping[str, Any]
 
@@ -29,7 +30,8 @@ def judge(*, queue: Row, workers: Sequence[Row], failures: int, chains: Sequence
     """
     idle = tuple(_why_idle(worker) for worker in workers if worker["state"] not in WORKING)
     collecting = any(worker["state"] in WORKING for worker in workers)
-    missing = (*_unfinished(queue), *_failed(failures), *(_short(chain) for chain in chains if _is_short(chain)))
+    short = [_short(chain) for chain in chains if _is_short(chain)]
+    missing = (*_unasked(queue), *_unfinished(queue), *_failed(failures), *short)
     waiting = tuple(f"{count} of {reason}" for worker in workers for reason, count in _waits(worker))
     return Verdict(
         collecting=collecting,
@@ -47,6 +49,11 @@ def _why_idle(worker: Row) -> str:
 
 def _waits(worker: Row) -> list[tuple[str, int]]:
     return [(f"these are held back: {reason}", count) for reason, count in worker["waiting"].items()]
+
+
+def _unasked(queue: Row) -> list[str]:
+    asked = any(queue[state] for state in STATES)
+    return [] if asked else ["nothing has been asked of this lake yet: `v6 submit`, or `v6 scheduler` for what is due"]
 
 
 def _unfinished(queue: Row) -> list[str]:

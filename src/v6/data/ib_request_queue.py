@@ -465,7 +465,7 @@ class IBRequestQueue:
         return await self._run(self._look_up, request_id)
 
     def _look_up(self, request_id: str) -> IBRequest:
-        self._writer.refresh()
+        self._look()
         return self._states(self._writer.state, [request_id])[0]
 
     def _states(self, state: QueueState, request_ids: Sequence[str]) -> list[IBRequest]:
@@ -503,8 +503,13 @@ class IBRequestQueue:
         """Counts by status and the age of what waits."""
         return await self._run(self._stats)
 
+    def _look(self) -> None:
+        """Fold what is new. Who only looks makes no table where there is none."""
+        if self.lake.exists(REQUESTS.name):
+            self._writer.refresh()
+
     def _stats(self) -> QueueStats:
-        self._writer.refresh()
+        self._look()
         state, now = self._writer.state, self._clock.now()
         pending = [r for r in state.open.values() if r.status is RequestStatus.PENDING]
         due = [r for r in pending if r.not_before is None or r.not_before <= now]
