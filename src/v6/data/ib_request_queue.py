@@ -507,6 +507,8 @@ class IBRequestQueue:
         """Fold what is new. Who only looks makes no table where there is none."""
         if self.lake.exists(REQUESTS.name):
             self._writer.refresh()
+        else:
+            self.lake.check_no_file()
 
     def _stats(self) -> QueueStats:
         self._look()

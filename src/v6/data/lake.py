@@ -76,6 +76,19 @@ class Lake:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise LakeError(f"the lake {self.url} cannot be written: check its owner and mode, or set V6_LAKE")
 
+    def check_no_file(self) -> None:
+        """Make sure that no file stands where a local lake's folder is or would be. Raises LakeError."""
+        if not self.is_local:
+            return
+        folder = Path(self.url).absolute()
+        try:
+            standing = next(path for path in (folder, *folder.parents) if path.exists())
+        except OSError as error:
+            raise LakeError(f"the lake {self.url} cannot be looked at ({error.strerror}): set V6_LAKE") from error
+        if not standing.is_dir():
+            where = "is a file" if standing == folder else "lies below a file"
+            raise LakeError(f"the lake {self.url} {where}, not a folder: set V6_LAKE to a folder")
+
     def check_file_system(self) -> None:
         """Make sure that a local lake lies where commits are safe. Blocks. Raises LakeError, DiskRefuses."""
         if self.is_local:
