@@ -16,7 +16,7 @@ from tests.integration.gateway.conftest import NOON, SmallMarket
 
 from v6.clock import Clock
 from v6.core.ib_connection import IBConnectionManager
-from v6.core.loop_lag import LoopBlocked
+from v6.core.loop_lag import LoopBlocked, MeasuredLoop
 from v6.core.session_state import OutageEnded, SessionChanged, SessionState
 from v6.events import Event, EventBus
 from v6.request_types.base import Completeness, Contract
@@ -227,7 +227,8 @@ async def damaged(damage: list[Damage]) -> None:
 @given(damage=damages)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_bytes_cost_a_session_at_most(damage: list[Damage]) -> None:
-    asyncio.run(damaged(damage))
+    with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
+        runner.run(damaged(damage))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,12 @@ def test_damaged_bytes_cost_a_session_at_most(damage: list[Damage]) -> None:
     ],
     ids=lambda fault: "-".join(str(value) for value in fault.values()),
 )
-async def test_a_quote_comes_through_whatever_the_gateway_sends(fault: dict[str, Any]) -> None:
+def test_a_quote_comes_through_whatever_the_gateway_sends(fault: dict[str, Any]) -> None:
+    with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
+        runner.run(quoted(fault))
+
+
+async def quoted(fault: dict[str, Any]) -> None:
     async with (
         simulated() as gateway,
         session(gateway.port, gateway._gateway.clock, heartbeat_seconds=0.3, connect_timeout_seconds=0.5) as held,
@@ -259,4 +265,5 @@ async def test_a_quote_comes_through_whatever_the_gateway_sends(fault: dict[str,
         gateway.faults.arm(make_fault({"request": "market_data", **waits, **fault}))
         quote = await asyncio.wait_for(held.connection.gateway(2, "r").quote(OPTION, WHOLE), PATIENCE)
         assert (quote.bid, quote.ask, quote.model is not None) == (1.0, 1.1, True)
+        assert held.connection.usage()["loop_blocked_ms"] is not None
         assert len(held.losses()) <= 1 + held.stalls(seconds=0.25)

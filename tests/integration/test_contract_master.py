@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from v6.request_types.base import (
     Quote,
 )
 from v6.request_types.option_chain import OptionChain, OptionChainParameters
+from v6.request_types.side_by_side import at_once
 
 NOW = datetime(2026, 11, 23, 17, 30, tzinfo=UTC)
 EXPIRIES = (date(2026, 12, 4), date(2026, 12, 18))
@@ -80,8 +82,9 @@ class OneChain:
             for name in ("SPX", "SPXW")
         ]  # fmt: skip
 
-    async def room_for_quote(self, behind: int) -> None:
-        pass
+    def line_up(self, quotes: int) -> AbstractContextManager[Callable[[], Awaitable[None]]]:
+        del quotes
+        return nullcontext(at_once)
 
     async def quote(self, contract: Contract, completeness: Completeness) -> Quote:
         del completeness

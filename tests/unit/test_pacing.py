@@ -340,12 +340,13 @@ async def test_one_request_can_be_asked_what_it_waits_for_and_how_long() -> None
 async def test_contracts_that_will_wait_for_a_line_count_among_those_that_do() -> None:
     lines = LineLimiter(lines=1, clock=ManualClock(START))
     await lines.acquire("held", CHAIN)
-    lines.announce(CHAIN.request_id, 7)
-    assert lines.waits() == {}
-    waiting = asyncio.create_task(lines.acquire("next", CHAIN))
-    await settle()
-    assert lines.waits()[CHAIN.request_id].steps == 8
-    lines.announce(CHAIN.request_id, 0)
+    with lines.line_up(CHAIN.request_id, 7) as one, lines.line_up(CHAIN.request_id, 5):
+        assert lines.waits() == {}
+        waiting = asyncio.create_task(lines.acquire("next", CHAIN))
+        await settle()
+        assert lines.waits()[CHAIN.request_id].steps == 1 + 7 + 5
+        one.contracts -= 1
+        assert lines.waits()[CHAIN.request_id].steps == 1 + 6 + 5
     assert lines.waits()[CHAIN.request_id].steps == 1
     waiting.cancel()
 

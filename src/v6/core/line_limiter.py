@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 
 from v6.clock import Clock
 from v6.core.fair_queue import Claimant, FairQueue, Ticket, Wait
 
 PACE_OF = 64  # so many places that were given back tell how fast they are
 URGENT_SHARE = 25  # one place in so many is kept for priority 1: 4 lines of 100 leave 96 % for the rest
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class LineUp:
+    """Contracts of a request that will join the queue."""
+
+    request_id: str
+    contracts: int
 
 
 class LineLimiter:
@@ -28,7 +36,7 @@ class LineLimiter:
         self._now = clock.monotonic
         self._queue = FairQueue(clock.monotonic)
         self._freed: deque[float] = deque(maxlen=PACE_OF)
-        self._announced: dict[str, int] = {}  # by request: contracts that will join the queue
+        self._lined_up: set[LineUp] = set()
 
     @property
     def in_use(self) -> int:
@@ -72,17 +80,23 @@ class LineLimiter:
         finally:
             self.release(contract_key)
 
-    def announce(self, request_id: str, contracts: int) -> None:
+    @contextmanager
+    def line_up(self, request_id: str, contracts: int) -> Iterator[LineUp]:
         """So many more contracts of a request will wait for a line, and have not joined the queue yet."""
-        if contracts:
-            self._announced[request_id] = contracts
-        else:
-            self._announced.pop(request_id, None)
+        lined_up = LineUp(request_id=request_id, contracts=contracts)
+        self._lined_up.add(lined_up)
+        try:
+            yield lined_up
+        finally:
+            self._lined_up.remove(lined_up)
 
     def waits(self) -> dict[str, Wait]:
-        """What waits for a line, by request, with the contracts that were announced."""
+        """What waits for a line, by request, with the contracts that are lined up."""
+        behind = Counter[str]()
+        for lined_up in self._lined_up:
+            behind[lined_up.request_id] += lined_up.contracts
         found = self._queue.waits(self.reason, self._expected)
-        return {i: replace(wait, steps=wait.steps + self._announced.get(i, 0)) for i, wait in found.items()}
+        return {i: replace(wait, steps=wait.steps + behind[i]) for i, wait in found.items()}
 
     def _expected(self, places: int) -> float | None:
         """Seconds until so many lines and one more are free, at the pace of late; None where there was none."""

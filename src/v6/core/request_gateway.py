@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -96,17 +96,16 @@ class RequestGateway:
         with self._approach.towards_a_line() as arrived:
             return await self._calls.stream(self._claimant, contract, completeness, arrived)
 
-    async def room_for_quote(self, behind: int) -> None:
-        """Wait until few enough quotes of this request wait for a line; so many more are ``behind`` this one."""
-        lines, request_id = self._calls.pacing.lines, self._claimant.request_id
-        lines.announce(request_id, behind + 1)
-        try:
-            await self._approach.room.wait()
-        except asyncio.CancelledError:
-            behind = 0  # none of them comes any more
-            raise
-        finally:
-            lines.announce(request_id, behind)
+    @contextmanager
+    def line_up(self, quotes: int) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Let few enough quotes of this request wait for a line at a time; the others count as waiting all the same."""
+        with self._calls.pacing.lines.line_up(self._claimant.request_id, quotes) as lined_up:
+
+            async def room() -> None:
+                await self._approach.room.wait()
+                lined_up.contracts -= 1
+
+            yield room
 
     async def historical_bars(
         self,

@@ -40,13 +40,13 @@ class Settling:
         """Take in what ended since the last call. Raises what broke a run."""
         collected = self._in_flight.collect()
         self._unsettled.extend(collected.finished)
-        for failure in collected.failures:
-            raise failure
         for request in collected.cancelled:
             outcome = await self._cancelled(request)
             self._unsettled.append(Finished(request=request, outcome=outcome, seconds=0.0))
         for finished in self._unsettled:
             self._cancelling.pop(finished.request.request_id, None)
+        for failure in collected.failures:
+            raise failure
 
     async def cancel_asked(self) -> None:
         """End the runs that a person wants cancelled."""

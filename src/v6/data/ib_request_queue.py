@@ -505,7 +505,7 @@ class IBRequestQueue:
 
     def _look(self) -> None:
         """Fold what is new. Who only looks makes no table where there is none."""
-        if self.lake.exists(REQUESTS.name):
+        if self._writer.has_table or self.lake.exists(REQUESTS.name):
             self._writer.refresh()
         else:
             self.lake.check_no_file()

@@ -73,6 +73,11 @@ class QueueWriter:
         self._table.update_incremental()
         return self._catch_up(self._table)
 
+    @property
+    def has_table(self) -> bool:
+        """Whether the table was met already."""
+        return self._table is not None
+
     def place_of(self, worker: str) -> int:
         """The epoch in which a worker's place is held, as of what is folded; 0 when it never was."""
         return 0 if self._table is None else int(self._table.transaction_version(PLACE + worker) or 0)

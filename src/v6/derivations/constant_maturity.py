@@ -117,20 +117,24 @@ def _interpolated(around: _Around, days: int, scale: _Scale) -> TenorVolatility:
     straight, bent = (cubic_at(scale.over(years), points) for points in (curve[ends], curve))
     chosen = straight if scale.is_straight else bent
     value, other = (scale.value(found, years) for found in (chosen, straight))
-    error = scale.value(chosen + _open_between(around.points[ends], years, scale), years) - value
+    used = around.points[ends] if scale.is_straight else around.points
+    error = scale.value(chosen + _left_open(used, years, scale), years) - value
     is_wide = around.skips or far.days - near.days > days or abs(value - other) > FINE
     width = f"between expiries {near.days} and {far.days} days away" if is_wide else ""
-    both = (near,) if near.years == years else (near, far)
-    doubts = joined(quote_doubts(both), width)
-    return TenorVolatility(estimate=Estimate(value=value, error=error), expiries=both, doubts=doubts)
+    expiries = (near,) if near.years == years else tuple(quotes for quotes, _ in used)
+    doubts = joined(quote_doubts(expiries), width)
+    return TenorVolatility(estimate=Estimate(value=value, error=error), expiries=expiries, doubts=doubts)
 
 
-def _open_between(ends: Sequence[Known], years: float, scale: _Scale) -> float:
-    """The standard error of what is interpolated between two expiries."""
-    near, far = (scale.over(quotes.years) for quotes, _ in ends)
-    share = (scale.over(years) - near) / (far - near)
-    open_ = (scale.quantity(e.value + e.error, q.years) - scale.quantity(e.value, q.years) for q, e in ends)
-    return math.hypot(*(part * each for part, each in zip((1 - share, share), open_, strict=True)))
+def _left_open(points: Sequence[Known], years: float, scale: _Scale) -> float:
+    """The standard error of what is interpolated: how far it moves when each point does by its own."""
+    curve = [(scale.over(quotes.years), scale.quantity(found.value, quotes.years)) for quotes, found in points]
+    moves = []
+    for place, (quotes, found) in enumerate(points):
+        moved = (curve[place][0], scale.quantity(found.value + found.error, quotes.years))
+        shifted = [*curve[:place], moved, *curve[place + 1 :]]
+        moves.append(cubic_at(scale.over(years), shifted) - cubic_at(scale.over(years), curve))
+    return math.hypot(*moves)
 
 
 def _first_known(expiries: Iterable[ExpiryQuotes], formula: Formula) -> list[Known]:

@@ -22,7 +22,7 @@ from v6.derivations import implied_ranks
 from v6.derivations.bar_history import YEAR, BarHistory
 from v6.derivations.catalogue import FROM_BARS, FROM_FUTURES, FROM_OPTIONS, FROM_SURFACE
 from v6.derivations.chain import Chain
-from v6.derivations.constant_maturity import at_tenor, money, straight_at_tenor
+from v6.derivations.constant_maturity import at_tenor, money
 from v6.derivations.daily_bars import DAILY, daily_bars
 from v6.derivations.futures_curve import INDEX_OF, FuturesCurve
 from v6.derivations.implied_ranks import VolatilityYear
@@ -31,7 +31,7 @@ from v6.derivations.realised_volatility import close_to_close
 from v6.derivations.statistic import Inputs, Statistic
 from v6.derivations.stored_chain import stored_chain
 from v6.derivations.values_frame import Row, frame_of, rows_of
-from v6.derivations.variance_index import index_of
+from v6.derivations.variance_index import index_at
 from v6.derivations.vol_surface import fit_surface, surface_frame
 from v6.derivations.volatility_year import TENOR, VOLATILITY_INDICES, VolatilityHistory, index_year
 
@@ -118,11 +118,11 @@ class _Derivation:
 
     def _volatility_year(self, chain: Chain, day: date) -> VolatilityYear:
         found = at_tenor(chain.expiries, TENOR, money)
-        index = straight_at_tenor(chain.expiries, TENOR, index_of)
+        index = index_at(chain, TENOR)
         self._volatilities.note(day, found.iv)
         return VolatilityYear(
             iv=self._volatilities.year(day, self._sessions),
-            index=index.iv,
+            index=index.value,
             realised=self._realised(day),
             why_not=found.why_not,
             doubts=found.quality,

@@ -26,7 +26,12 @@ def stored_chain(lake: Lake, symbol: str, day: date) -> Chain | None:
     Raises:
         LakeError: the table cannot be read.
     """
-    rows = lake.scan(OPTION_SNAPSHOTS).filter(pl.col("date") == day, pl.col("symbol") == symbol)
+    return chain_of(lake.scan(OPTION_SNAPSHOTS), symbol, day)
+
+
+def chain_of(rows: pl.LazyFrame, symbol: str, day: date) -> Chain | None:
+    """As ``stored_chain``, from rows of the table."""
+    rows = rows.filter(pl.col("date") == day, pl.col("symbol") == symbol)
     rows = rows.filter(pl.col("is_adjusted").fill_null(value=False).not_())
     chosen = _last_whole_cycles(rows).collect()
     if chosen.is_empty():

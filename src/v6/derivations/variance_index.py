@@ -200,7 +200,12 @@ def variance_index(chain: Chain) -> Iterator[Value]:
     Null: no expiry on one of the sides of the tenor has options in both wings: nothing is extrapolated.
     """
     for days in TENORS:
-        yield _value_of(straight_at_tenor(_candidates(chain), days, index_of), days)
+        yield index_at(chain, days)
+
+
+def index_at(chain: Chain, days: int) -> Value:
+    """The variance index at a number of days."""
+    return _value_of(straight_at_tenor(_candidates(chain), days, index_of), days)
 
 
 def variance_index_published(chain: Chain) -> Iterator[Value]:

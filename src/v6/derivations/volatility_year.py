@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from v6.data import delta
+from v6.data.delta import DeltaTable
 from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.lake import Lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
 from v6.derivations.bar_history import YEAR
 from v6.derivations.constant_maturity import at_tenor, money
 from v6.derivations.implied_ranks import Floats
-from v6.derivations.stored_chain import stored_chain
+from v6.derivations.stored_chain import chain_of
 
 # Indices whose closes are an implied volatility in percent.
 VOLATILITY_INDICES = frozenset({"VIX", "VXN", "RVX", "VXD", "VIX9D", "VIX3M", "VIX6M", "VIX1Y", "GVZ", "OVX", "VXEEM"})
 STATISTIC, TENOR = "iv_constant_maturity", 30
 LOOK_BACK = timedelta(days=375)  # calendar days that hold 252 sessions
-
-
 # What was computed from a date's files, by lake, symbol, date and files: the process that derives keeps it from one
 # request to the next, so that a year whose volatilities are not stored yet is computed once.
 _FROM_FILES: dict[tuple[str, str, date, frozenset[str]], float | None] = {}
@@ -36,7 +35,8 @@ class VolatilityHistory:
         self._lake = lake
         self._symbol = symbol
         self._known = _stored(lake, symbol, first - LOOK_BACK, last)
-        self._files = _collected(lake, symbol, first - LOOK_BACK, last, besides=self._known)
+        self._chains = lake.opened_whole(OPTION_SNAPSHOTS.name) if lake.exists(OPTION_SNAPSHOTS.name) else None
+        self._files = self._collected(first - LOOK_BACK, last)
 
     def note(self, day: date, iv: float | None) -> None:
         """Take a date's volatility that was just derived: it beats what is stored."""
@@ -56,14 +56,29 @@ class VolatilityHistory:
     def _from_files(self, day: date) -> float | None:
         key = (self._lake.url, self._symbol, day, self._files[day])
         if key not in _FROM_FILES:
-            _FROM_FILES[key] = _from_chain(self._lake, self._symbol, day)
+            _FROM_FILES[key] = self._from_chain(day)
         return _FROM_FILES[key]
 
+    def _from_chain(self, day: date) -> float | None:
+        """As ``iv_constant_maturity``, from the version of the table whose files are known."""
+        if self._chains is None:
+            return None
+        chain = chain_of(self._lake.scan_opened(OPTION_SNAPSHOTS, self._chains), self._symbol, day)
+        return None if chain is None else at_tenor(chain.expiries, TENOR, money).iv
 
-def _from_chain(lake: Lake, symbol: str, day: date) -> float | None:
-    """As ``iv_constant_maturity``."""
-    chain = stored_chain(lake, symbol, day)
-    return None if chain is None else at_tenor(chain.expiries, TENOR, money).iv
+    def _collected(self, first: date, last: date) -> dict[date, frozenset[str]]:
+        """The files of the dates on which the symbol's chain was collected and whose volatility is not stored."""
+        if self._chains is None:
+            return {}
+        rows = delta.scan_table(self._chains).filter(pl.col("symbol") == self._symbol)
+        found = {}
+        for day, files in _files_by_day(self._chains, self._symbol).items():
+            if not first <= day <= last or day in self._known:
+                continue
+            known = (self._lake.url, self._symbol, day, files) in _FROM_FILES
+            if known or rows.filter(pl.col("date") == day).select("date").head(1).collect().height:
+                found[day] = files
+        return found
 
 
 def index_year(closes: Mapping[date, float], day: date) -> Floats:
@@ -81,20 +96,8 @@ def _stored(lake: Lake, symbol: str, first: date, last: date) -> dict[date, floa
     return dict(rows.filter(pl.col("tenor_days") == TENOR).select("date", "value").collect().iter_rows())
 
 
-def _collected(
-    lake: Lake, symbol: str, first: date, last: date, *, besides: Container[date]
-) -> dict[date, frozenset[str]]:
-    """The files of the dates on which the symbol's chain was collected, but of some dates."""
-    if not lake.exists(OPTION_SNAPSHOTS.name):
-        return {}
-    table = lake.open(OPTION_SNAPSHOTS.name)
-    rows = delta.scan_table(table).filter(pl.col("symbol") == symbol)
-    found = {}
-    for day, paths in delta.bounds_by_file(table, "symbol").group_by("date").agg("path").iter_rows():
-        one, files = date.fromisoformat(str(day)), frozenset(paths)
-        if not first <= one <= last or one in besides:
-            continue
-        known = (lake.url, symbol, one, files) in _FROM_FILES
-        if known or rows.filter(pl.col("date") == one).select("date").head(1).collect().height:
-            found[one] = files
-    return found
+def _files_by_day(table: DeltaTable, symbol: str) -> dict[date, frozenset[str]]:
+    """The files of each date that may have rows of a symbol, by the bounds in the log."""
+    may_have = ((pl.col("least") <= symbol) & (pl.col("greatest") >= symbol)).fill_null(True)
+    files = delta.bounds_by_file(table, "symbol").filter(may_have).group_by("date").agg("path")
+    return {day: frozenset(paths) for day, paths in files.iter_rows()}

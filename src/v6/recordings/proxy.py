@@ -61,11 +61,11 @@ class RecordingProxy:
                 return  # the gateway is gone for the moment: the client sees a closed socket, as without the proxy
             with contextlib.closing(to_gateway):
                 by = await self._relay(number, (reader, writer), (from_gateway, to_gateway))
+            if by:
+                self._recording.closed(number, by)
             if by == GATEWAY:
                 with contextlib.suppress(OSError):
                     await send_away(reader, writer)
-        if by:
-            self._recording.closed(number, by)
 
     async def _relay(
         self,

@@ -8,7 +8,8 @@ neither ib_async nor the tables' files. Handlers never write; tables never fetch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
@@ -190,9 +191,9 @@ class Gateway(Protocol):
         """Stream one contract until the quote is complete, then cancel; an incomplete quote is a value, no error."""
         ...
 
-    async def room_for_quote(self, behind: int) -> None:
-        """Wait until one more quote may soon have a market-data line; ``behind`` come after it. Whoever wants thousands
-        asks before each: calls that only wait gain nothing and cost the event loop time."""
+    def line_up(self, quotes: int) -> AbstractContextManager[Callable[[], Awaitable[None]]]:
+        """Say that so many quotes will be asked for. What it gives waits until the next one may soon have a market-data
+        line: whoever wants thousands awaits it before each, for calls that only wait cost the event loop time."""
         ...
 
     async def historical_bars(

@@ -38,7 +38,7 @@ EXCHANGES = {
 FUTURE_QUOTE = Completeness(
     required=frozenset({"bid", "ask", "last", "close"}),
     wanted=frozenset({"volume", "open_interest", "implied_volatility"}),
-    wanted_seconds=1.5,  # one in a hundred of the simulated gateway's comes more than a second after the close
+    wanted_seconds=1.5,  # the options' volatility is computed about once a second, not with each price
     wait_seconds=11.0,
 )
 HISTORY_SECONDS = 2.5  # an urgent snapshot does not wait longer for the prices before

@@ -311,4 +311,5 @@ async def _quotes(gateway: Gateway, contracts: Sequence[Contract]) -> list[Quote
                 return error
             raise
 
-    return await side_by_side(one, contracts, name="option_chain quote", room=gateway.room_for_quote)
+    with gateway.line_up(len(contracts)) as room:
+        return await side_by_side(one, contracts, name="option_chain quote", room=room)
