@@ -73,6 +73,9 @@ class SessionKeeper:
     async def start(self) -> None:
         """Open the session. Raises GatewayUnavailable with what to do when there is none to be had."""
         self._link.current.is_stopped = False
+        await self._open()
+
+    async def _open(self) -> None:
         client_ids = self._address.client_ids
         for client_id in client_ids:
             try:
@@ -89,6 +92,7 @@ class SessionKeeper:
         session = GatewaySession(self._receiver(), self._make_client)
         try:
             await self._opener.open(session, client_id)
+            self._check_wanted(session)
             self._know_account(session)
         except (GatewayUnavailable, asyncio.CancelledError) as error:
             link.status.move(SessionState.DISCONNECTED, self._opener.reason_of(error, client_id))
@@ -110,6 +114,12 @@ class SessionKeeper:
             clock=self._link.clock,
         )
 
+    def _check_wanted(self, session: GatewaySession) -> None:
+        """A stop may come while the hands are shaken: then nobody would close the session."""
+        if self._link.current.is_stopped:
+            session.close("v6 closed the session")
+            raise GatewayUnavailable("v6 was stopped while it connected", category=ErrorCategory.SESSION)
+
     def _know_account(self, session: GatewaySession) -> None:
         """The account of the first session is that of all: somebody may log in to the gateway as another user."""
         account = session.client.getAccounts()[0]
@@ -128,8 +138,10 @@ class SessionKeeper:
         while not current.is_stopped:
             if current.session is None:
                 try:
-                    await self.start()
+                    await self._open()
                 except GatewayError as error:
+                    if self._link.current.is_stopped:
+                        return
                     failures += 1
                     await self._back_off.wait(failures, str(error))
                     continue
