@@ -54,6 +54,10 @@ class Session:
         lost = [change for change in changes if change.state is SessionState.DISCONNECTED]
         return [change.reason for change in lost if change.previous is not SessionState.CONNECTING]
 
+    def has_other_account(self) -> bool:
+        """Whether a session was refused because its account is not the first one's."""
+        return any(isinstance(event, SessionChanged) and "began with" in event.reason for event in self.events)
+
     def stalls(self, *, seconds: float) -> int:
         """How often the machine kept the loop from running for so long: a heartbeat may have been missed then."""
         return sum(isinstance(event, LoopBlocked) and event.milliseconds >= 1000 * seconds for event in self.events)
@@ -117,6 +121,25 @@ async def test_a_half_open_socket_that_keeps_its_client_id_is_left_for_the_next_
         await until_lost(held)
         await until(held, lambda: len(gateway.clients) == 2)
         assert gateway.clients[:1] == taken
+
+
+async def test_a_stop_while_the_hands_are_shaken_ends_the_run_and_leaves_no_session() -> None:
+    bus, stops = EventBus(), list[asyncio.Task[None]]()
+    async with simulated() as gateway, asyncio.timeout(PATIENCE):
+        clock = gateway._gateway.clock
+        connection = IBConnectionManager(host="127.0.0.1", port=gateway.port, client_id=1, clock=clock, events=bus)
+
+        def stop(change: SessionChanged) -> None:
+            if change.state is SessionState.CONNECTING:
+                stops.append(asyncio.create_task(connection.stop()))
+
+        bus.subscribe(SessionChanged, stop)
+        await connection.run()
+        await asyncio.gather(*stops)
+        assert len(stops) == 1
+        assert connection.state is SessionState.DISCONNECTED
+        while gateway.clients:
+            await clock.sleep(0.01 * SPEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +225,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dama
 
 
 async def damaged(damage: list[Damage]) -> None:
-    """Whatever arrives, the session is ready again in the end and serves a quote."""
+    """Whatever arrives, the session is ready again in the end and serves bars."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with (
@@ -214,7 +237,10 @@ async def damaged(damage: list[Damage]) -> None:
             quote = held.connection.gateway(2, f"r{number}").quote(OPTION, WHOLE)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(quote, 3)
-        await until_ready(held)
+        await until(held, lambda: held.connection.state is SessionState.READY or held.has_other_account())
+        if held.has_other_account():  # the damage made another name of the first session's: it is never trusted again
+            assert held.connection.account != gateway.options.account
+            return
         await asyncio.wait_for(held.connection.gateway(2, "last").historical_bars(
             Contract(symbol="SPY", sec_type="STK", con_id=1), end=None, duration="5 D", bar_size="1 day",
             what_to_show="TRADES", regular_hours=True,
