@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.serving import serving
 
 from v6.clock import Clock
 from v6.core.heartbeat import ANSWER_MACHINE_SECONDS, LOOK_MACHINE_SECONDS
@@ -415,33 +416,19 @@ async def test_calls_fail_at_once_when_the_session_is_stopped(house: Gatehouse) 
 @asynccontextmanager
 async def garbled(garbage: bytes) -> AsyncIterator[int]:
     """A gateway that opens a session as it should and then sends ``garbage``; its port."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await read_handshake(reader)
-            writer.write(encode_frame(["178", "20261123 17:30:00 UTC"]))
-            await read_frame(reader)
-            writer.write(encode_frame(["15", "1", "SIM000001"]) + encode_frame(["9", "1", "1"]))
-            await read_frame(reader)
-            writer.write(garbage)
-            while await reader.read(1000):
-                continue
-        finally:
-            writer.close()
+        await read_handshake(reader)
+        writer.write(encode_frame(["178", "20261123 17:30:00 UTC"]))
+        await read_frame(reader)
+        writer.write(encode_frame(["15", "1", "SIM000001"]) + encode_frame(["9", "1", "1"]))
+        await read_frame(reader)
+        writer.write(garbage)
+        while await reader.read(1000):
+            continue
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
+    async with serving(serve) as port:
+        yield port
 
 
 @pytest.mark.parametrize(

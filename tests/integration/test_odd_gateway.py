@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
 from tests.integration.gateway.conftest import NOON
+from tests.serving import serving
 
 from v6.clock import Clock
 from v6.core.gateway_calls import CallDeadlines
@@ -55,11 +56,10 @@ Behaviour = Callable[[Client, list[str]], None]
 @asynccontextmanager
 async def odd_gateway(answer: Behaviour, start: Callable[[Client], None] = Client.start) -> AsyncIterator[int]:
     """A server that does what ``answer`` does for each message; the port."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = Client(writer)
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             await read_handshake(reader)
             client.send(178, "20261123 17:00:00 UTC")
             await read_frame(reader)
@@ -69,23 +69,9 @@ async def odd_gateway(answer: Behaviour, start: Callable[[Client], None] = Clien
                 if fields[0] == "49":
                     client.send(49, 1, 1_795_000_000)
                 answer(client, fields)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
+    async with serving(serve) as port:
+        yield port
 
 
 @asynccontextmanager
