@@ -21,6 +21,7 @@ from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.errors import UsageError
 from v6.imports.fitting import Options
 from v6.imports.importer import Importer, Tally
+from v6.imports.rejects import Rejects
 
 MORNING = datetime(2024, 1, 16, 9, 45)  # noqa: DTZ001 - older programs wrote naive times
 NIGHT = datetime(2024, 1, 16, 20, 0)  # noqa: DTZ001
@@ -54,12 +55,23 @@ def chains(tmp_path: Path) -> Path:
     return write(tmp_path / "old" / "spy_options", rows, partition_by=["yearmonth"])
 
 
+def commit_lines(log: Path, version: int) -> list[str]:
+    return (log / f"{version:020d}.json").read_text().splitlines()
+
+
+def rename_file(table: Path, old: str, new: str) -> None:
+    """Gives a data file another name, in the log as well."""
+    (table / old).rename(table / new)
+    for commit in (table / "_delta_log").glob("*.json"):
+        commit.write_text(commit.read_text().replace(old, new))
+
+
 def importer(lake: Path, source: Path, *, table: str | None = None, **options: Any) -> Importer:
     return Importer(Lake(lake), str(source), table=table, options=Options(**options), clock=Clock())
 
 
 def run(lake: Path, source: Path, *, table: str | None = None, **options: Any) -> Tally:
-    return importer(lake, source, table=table, **options).run(lake.parent / "rejects.jsonl")
+    return importer(lake, source, table=table, **options).run(Rejects(lake.parent / "rejects.jsonl"))
 
 
 def test_names_types_zeros_and_naive_times_become_ours(chains: Path, tmp_path: Path) -> None:
@@ -113,7 +125,7 @@ def test_a_dry_look_writes_nothing(chains: Path, tmp_path: Path) -> None:
     assert "naive times are UTC" in by_column["timestamp"].how
     assert by_column["con_id"].how.startswith("made of the contract's terms")
     assert by_column["bid_size"].how == "null: the imported table has no such column"
-    assert looked.fitting.unused == ["junk", "yearmonth"]
+    assert looked.fitting.unused == ["yearmonth", "junk"]
 
 
 def test_bars_need_their_size_and_are_revised_not_doubled(tmp_path: Path) -> None:
@@ -140,6 +152,85 @@ def test_futures_belong_to_the_date_of_their_evening(tmp_path: Path) -> None:
     assert rows["date"].to_list() == [date(2024, 1, 17)] * 2
     assert rows["con_id"].to_list() == [533620665, 551601561]
     assert rows["is_front_month"].to_list() == [True, False]
+
+
+def test_a_column_that_only_some_files_have_is_taken_from_them(tmp_path: Path) -> None:
+    source = write(tmp_path / "old", [{name: value for name, value in option().items() if name != "openInterest"}])
+    write(source, [option(strike_price=471)], mode="append", schema_mode="merge")
+    for version, name in enumerate(("z-first.parquet", "a-second.parquet")):  # the order of names tells nothing
+        add = next(json.loads(line)["add"] for line in commit_lines(source / "_delta_log", version) if '"add"' in line)
+        rename_file(source, add["path"], name)
+    run(tmp_path / "lake", source)
+    rows = OptionSnapshotsTable(tmp_path / "lake").scan().sort("strike").collect()
+    assert rows["open_interest"].to_list() == [None, 5000.0]
+
+
+def test_values_that_cannot_be_read_are_counted_and_no_list_or_struct_stops_the_others(tmp_path: Path) -> None:
+    rows = [
+        option(bid="1.5", ask={"x": 1}),
+        option(bid="n/a", ask={"x": 2}, strike_price=471),
+        option(bid=" ", ask=None, strike_price=472),
+    ]
+    tally = run(tmp_path / "lake", write(tmp_path / "old", rows))
+    assert (tally.imported, tally.rejected) == (3, 0)
+    assert dict(tally.unreadable) == {"bid": 1, "ask": 2}
+    assert tally.example["bid"] == "n/a"
+    missing = [
+        json.loads(text) for text in OptionSnapshotsTable(tmp_path / "lake").scan().sort("strike").collect()["missing"]
+    ]
+    assert [row.get("bid") for row in missing] == [
+        None,
+        "the imported table's value could not be read",
+        "the imported table had no value",
+    ]
+
+
+def test_the_number_of_a_month_is_no_contract_month(tmp_path: Path) -> None:
+    row = {"ts": MORNING, "symbol": "ES", "expiry": "20240315", "last": 4800.0}
+    months = {"2024-03": "202403", "202406": "202406", "20240920": "202409", "3": None, "March": None}
+    rows = [row | {"month": month, "expiry": f"202{n}0315"} for n, month in enumerate(months)]
+    run(tmp_path / "lake", write(tmp_path / "fut", rows))
+    stored = pl.read_delta(str(tmp_path / "lake" / "futures_snapshots")).sort("expiry")
+    assert stored["contract_month"].to_list() == list(months.values())
+
+
+def with_feature(
+    source: Path, feature: str, configuration: dict[str, str], vector: dict[str, Any] | None = None
+) -> None:
+    """Turns a plain table into one of a newer protocol, as other engines write them."""
+    path = source / "_delta_log" / f"{0:020d}.json"
+    actions = [json.loads(line) for line in path.read_text().splitlines()]
+    for action in actions:
+        if "protocol" in action:
+            features = ["timestampNtz", feature]
+            action["protocol"] = {
+                "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features,
+            }  # fmt: skip
+        if "metaData" in action:
+            action["metaData"]["configuration"] = configuration
+            schema = json.loads(action["metaData"]["schemaString"])
+            for number, column in enumerate(schema["fields"]):
+                names = {"delta.columnMapping.id": number, "delta.columnMapping.physicalName": f"col-{number}"}
+                column["metadata"] = names if "Mapping" in feature else {}
+            action["metaData"]["schemaString"] = json.dumps(schema)
+        if "add" in action and vector:
+            action["add"]["deletionVector"] = vector
+    path.write_text("\n".join(map(json.dumps, actions)))
+
+
+def test_a_table_whose_files_do_not_say_which_rows_it_has_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "deleted", [option(strike_price=400 + n) for n in range(40)])
+    with_feature(source, "deletionVectors", {"delta.enableDeletionVectors": "true"})
+    assert run(tmp_path / "lake", source).imported == 40, "the feature alone deletes nothing"
+    inline = "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"  # the protocol's own example: six rows
+    vector = {"storageType": "i", "pathOrInlineDv": inline, "sizeInBytes": 44, "cardinality": 6}
+    with_feature(source, "deletionVectors", {"delta.enableDeletionVectors": "true"}, vector)
+    with pytest.raises(UsageError, match="uses deletion vectors"):
+        importer(tmp_path / "lake", source)
+    mapped = write(tmp_path / "mapped", [option()])
+    with_feature(mapped, "columnMapping", {"delta.columnMapping.mode": "name"})
+    with pytest.raises(UsageError, match="uses column mapping"):
+        importer(tmp_path / "lake", mapped)
 
 
 def test_columns_can_be_chosen_and_wrong_choices_are_named(chains: Path, tmp_path: Path) -> None:
@@ -174,6 +265,33 @@ def test_the_command_shows_first_asks_for_the_account_and_never_mixes_two(chains
     assert (mixed.returncode, "U1" in mixed.stderr, "SIM1" in mixed.stderr) == (3, True, True)
     other = v6(str(tmp_path / "lake" / "option_snapshots"), "--lake", str(tmp_path / "sim"), "--account", "SIM1")
     assert (other.returncode, "U1" in other.stderr) == (3, True)
+
+
+def test_of_a_folder_what_cannot_be_imported_is_named_and_the_rest_is_imported(chains: Path, tmp_path: Path) -> None:
+    old = chains.parent
+    write(old / "a_list_of_symbols", [{"symbol": "SPY"}])
+    cut = write(old / "cut", [option()])
+    next(cut.glob("*.parquet")).write_bytes(b"PAR1")
+    Lake(old).open(write(old / "emptied", [option()]).name).delete()
+    write(old / "zz", [option(strike_price=900), option(cp="straddle")])
+    rejects = tmp_path / "rejects.jsonl"
+    arguments = [str(old), "--lake", str(tmp_path / "lake"), "--account", "U1", "--rejects", str(rejects)]
+    done = v6(*arguments)
+    assert done.returncode == 2
+    assert [line.partition(" ")[0] for line in done.stdout.splitlines() if "→" in line] == [
+        "emptied",
+        "spy_options",
+        "zz",
+    ]
+    first, second = done.stderr.splitlines()
+    assert "a_list_of_symbols: its columns do not tell" in first
+    assert ("cut" in second, ".parquet" in second) == (True, True)
+    assert [json.loads(line)["source_table"] for line in rejects.read_text().splitlines()] == [str(chains)] * 2 + [
+        str(old / "zz")
+    ]
+    assert [entry.get("imported") for entry in json.loads(v6(*arguments, "--json").stdout)] == [None, None, 0, 0, 0]
+    refused = v6(str(chains), "--lake", str(tmp_path / "lake"), "--account", "U1", "--rejects", str(tmp_path))
+    assert (refused.returncode, "name another with --rejects" in refused.stderr) == (2, True)
 
 
 def test_an_import_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import typer
 
 from v6.app import App
 from v6.commands.command import Call, command
-from v6.errors import UsageError
+from v6.commands.output import error_line
+from v6.errors import ExitCode, TableDamaged, UsageError, V6Error
 
 if TYPE_CHECKING:
     from v6.imports.fitting import Options
     from v6.imports.importer import Importer, Tally
+    from v6.imports.rejects import Rejects
 
 Pairs = list[str] | None
 
@@ -37,21 +39,32 @@ async def import_tables(
     constants: Annotated[Pairs, typer.Option("--set", metavar="OURS=VALUE", help="one value for all rows")] = None,
     rejects: Annotated[Path, typer.Option(help="file for the rows that do not fit")] = Path("import-rejects.jsonl"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be done, and write nothing")] = False,
-) -> None:
+) -> int:
     """Import Delta tables of older programs. What is there already is not imported again: just repeat a run cut short.
 
-    With --dry-run it shows by column what is taken from where, what would be null and why, and what does not fit.
+    With --dry-run it shows by column what is taken from where, what would be null and why, and what does not fit. Of a
+    folder, a table that cannot be imported is named, and the others are.
     """
+    from v6.imports.rejects import Rejects
     from v6.imports.source import source_tables
 
     app = App(call.settings)
     options = _options(time_zone, columns or [], constants or [])
-    done = [
-        await asyncio.to_thread(_one, call, app, url, table, account, options, rejects, dry_run=dry_run)
-        for url in source_tables(source)
-    ]
+    listed = None if dry_run else Rejects(rejects)
+    done: list[dict[str, Any]] = []
+    failures: list[V6Error] = []
+    for url in source_tables(source):
+        try:
+            done.append(await asyncio.to_thread(_one, call, app, url, table, account, options, listed))
+        except (UsageError, TableDamaged) as error:  # of that table: the others are imported
+            if url == source:
+                raise
+            error_line(str(error))
+            failures.append(error)
+            done.append({"source": url, "error": str(error)})
     if call.out.as_json:
         call.out.json(done)
+    return failures[0].exit_code if failures else ExitCode.OK
 
 
 def _one(  # noqa: PLR0917 - each is one of the command's options
@@ -61,15 +74,14 @@ def _one(  # noqa: PLR0917 - each is one of the command's options
     table: str | None,
     account: str | None,
     options: Options,
-    rejects: Path,
-    *,
-    dry_run: bool,
+    rejects: Rejects | None,
 ) -> dict[str, Any]:
+    """Import one table; without ``rejects`` only look at it."""
     from v6.imports.importer import Importer
 
     importer = Importer(app.lake, url, table=table, options=options, clock=app.clock)
     owner = _account(app, url, account)
-    if dry_run:
+    if rejects is None:
         tally = importer.look()
         if not call.out.as_json:
             _show(call, importer, tally)
@@ -80,8 +92,8 @@ def _one(  # noqa: PLR0917 - each is one of the command's options
         LakeAccount(app.lake, clock=app.clock).check(owner)
         tally = importer.run(rejects)
     if not call.out.as_json:
-        _sum_up(call, importer, tally, rejects, dry_run=dry_run)
-    return _as_json(importer, tally, owner, dry_run=dry_run)
+        _sum_up(call, importer, tally, rejects)
+    return _as_json(importer, tally, owner, dry_run=rejects is None)
 
 
 def _account(app: App, url: str, given: str | None) -> str:
@@ -136,17 +148,19 @@ def _show(call: Call, importer: Importer, tally: Tally) -> None:
         call.out.line(f"not taken: {', '.join(importer.fitting.unused)}")
 
 
-def _sum_up(call: Call, importer: Importer, tally: Tally, rejects: Path, *, dry_run: bool) -> None:
-    there = "" if dry_run else f", {tally.there:,} there already"
-    verb = "would be imported at most" if dry_run else "imported"
+def _sum_up(call: Call, importer: Importer, tally: Tally, rejects: Rejects | None) -> None:
+    there = "" if rejects is None else f", {tally.there:,} there already"
+    verb = "would be imported at most" if rejects is None else "imported"
     call.out.line(
         f"{importer.source.name} → {importer.table}: {tally.read:,} rows in {tally.files:,} files: "
         f"{tally.imported:,} {verb}{there}, {tally.rejected:,} do not fit"
     )
     for reason, count in tally.reasons.most_common(10):
         call.out.line(f"  {count:,} rows: {reason}")
-    if tally.rejected and not dry_run:
-        call.out.line(f"  they are in {rejects}")
+    if tally.rejected and rejects is not None:
+        call.out.line(f"  they are in {rejects.path}")
+    for name, count in tally.unreadable.most_common():
+        call.out.line(f"  {count:,} values of {name} cannot be read, such as {tally.example[name]!r}: taken as null")
 
 
 def _as_json(importer: Importer, tally: Tally, account: str, *, dry_run: bool) -> dict[str, Any]:
@@ -161,6 +175,7 @@ def _as_json(importer: Importer, tally: Tally, account: str, *, dry_run: bool) -
         "there": tally.there,
         "rejected": tally.rejected,
         "reasons": dict(tally.reasons),
+        "unreadable": dict(tally.unreadable),
         "columns": [
             {"column": m.column, "from": m.source or None, "how": m.how, "nulls": tally.nulls[m.column]}
             for m in importer.fitting.mapping()

@@ -5,7 +5,7 @@ What cannot be read becomes null, and the caller tells that from what was null b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
@@ -33,10 +33,27 @@ TRUTHS = {
 EPOCH_UNITS = ((10**11, 10**6), (10**14, 10**3), (10**17, 1))  # below this: so many microseconds each
 
 
-def converter(column: str, dtype: pl.DataType, zone: str) -> Convert:
-    """What makes a column of ours, of that type, of whatever the source has; ``zone`` is that of naive times."""
-    if column == "right":
-        return _right
+def convert(series: pl.Series, column: str, dtype: pl.DataType, zone: str) -> pl.Series:
+    """A column of ours, of that type, of whatever the source has; ``zone`` is that of naive times."""
+    try:
+        return _converter(column, dtype, zone)(series).alias(column)
+    except pl.exceptions.PolarsError:  # a list, a struct, bytes: nothing of it can be read
+        return pl.Series(column, [None] * len(series), dtype)
+
+
+def unreadable(given: pl.Series, made: pl.Series) -> pl.Series:
+    """True where something was there and could not be read; blank texts and NaN are nothing."""
+    is_something = given.is_not_null()
+    if given.dtype == pl.String:
+        is_something &= given.str.strip_chars() != ""
+    elif given.dtype.is_float():
+        is_something &= given.is_not_nan()
+    return (is_something & made.is_null()).fill_null(value=False).alias(made.name)
+
+
+def _converter(column: str, dtype: pl.DataType, zone: str) -> Convert:
+    if column in SPECIAL:
+        return SPECIAL[column]
     if dtype == UTC_MICROSECONDS:
         return lambda series: _instant(series, zone)
     if dtype == pl.Date:
@@ -69,6 +86,12 @@ def _truth(series: pl.Series) -> pl.Series:
 def _right(series: pl.Series) -> pl.Series:
     text = series.cast(pl.String).str.strip_chars().str.to_lowercase()
     return text.replace_strict(RIGHTS, default=None, return_dtype=pl.String)
+
+
+def _month(series: pl.Series) -> pl.Series:
+    """YYYYMM of that, of YYYY-MM, or of a day; the number of a month alone says too little."""
+    text = _text(series).str.replace_all("-", "", literal=True)
+    return text.str.extract(r"^((?:19|20)\d{2}(?:0[1-9]|1[0-2]))(?:\d{2})?(?:\.0)?$")
 
 
 def _day(series: pl.Series) -> pl.Series:
@@ -117,3 +140,6 @@ def _epoch(series: pl.Series) -> pl.Series:
 def _first(tries: list[pl.Series], name: str) -> pl.Series:
     frame = pl.DataFrame([series.alias(str(number)) for number, series in enumerate(tries)])
     return frame.select(pl.coalesce(pl.all())).to_series().alias(name)
+
+
+SPECIAL: Mapping[str, Convert] = {"right": _right, "contract_month": _month}

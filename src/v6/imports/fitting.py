@@ -13,7 +13,7 @@ import polars as pl
 
 from v6.data.table_spec import Column, TableSpec
 from v6.errors import UsageError
-from v6.imports.conversion import converter
+from v6.imports.conversion import convert, unreadable
 from v6.imports.names import matched, plain
 
 NAMESPACE = uuid.UUID("0c9b3b0e-6f2b-5c56-9a51-6f6d8a7e5b11")
@@ -41,6 +41,7 @@ MADE = {
 NEW_YORK = "America/New_York"
 ABSENT = "the imported table has no such column"
 WITHOUT = "the imported table had no value"
+UNREADABLE = "the imported table's value could not be read"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +64,15 @@ class Mapped:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """The rows that fit, and those that do not, each with a ``reason``."""
+    """The rows that fit, and those that do not, each with a ``reason``.
+
+    ``unreadable`` are values that were there, could not be read and are null in rows that fit: how many by column, and
+    one of them.
+    """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
+    unreadable: Mapping[str, tuple[int, str]]
 
 
 class Fitting:
@@ -95,19 +101,22 @@ class Fitting:
 
     def fit(self, frame: pl.DataFrame, *, file: str, now: datetime) -> Fitted:
         """Convert rows of one file; ``file`` names it for ever, ``now`` is machine time."""
-        taken, unreadable = self._converted(frame)
-        made = self._made(taken, file=file, now=now)
-        nulls = [name for name in self._needed() if name in made.columns]
+        taken, wrong = self._converted(frame)
+        made = self._made(taken, wrong, file=file, now=now)
         reasons = pl.concat_str(
-            [
-                pl.when(pl.col(name).is_null()).then(pl.lit(f"{name} {_why(name, unreadable)}; ")).otherwise(pl.lit(""))
-                for name in nulls
-            ]
+            pl.when(pl.col(name).is_not_null()).then(pl.lit("")).otherwise(_why(name, wrong))
+            for name in self._needed()
+            if name in made.columns
         )
         marked = made.with_columns(reason=reasons)
         fits = marked["reason"] == ""
         rejects = frame.with_columns(reason=marked["reason"].str.strip_suffix("; ")).filter(~fits)
-        return Fitted(rows=self.spec.conform(marked.filter(fits).drop("reason")), rejects=rejects)
+        lost = {name: frame[self._sources[name]].filter(mask & fits) for name, mask in wrong.items()}
+        return Fitted(
+            rows=self.spec.conform(marked.filter(fits).drop("reason")),
+            rejects=rejects,
+            unreadable={name: (len(values), str(values[0])) for name, values in lost.items() if len(values)},
+        )
 
     def _check(self) -> None:
         for name, source in self._options.chosen.items():
@@ -145,21 +154,22 @@ class Fitting:
             f", naive times are {self._options.zone}" if "Datetime" in str(self.spec.schema[name]) and is_naive else ""
         )
 
-    def _converted(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, set[str]]:
-        """Our columns as far as the source has them, and those in which something was there and could not be read."""
-        columns, unreadable = [], set()
+    def _converted(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+        """Our columns as far as the source has them; and where in them values were there and could not be read."""
+        columns, wrong = [], {}
         for name, source in self._sources.items():
             given = frame[source] if source in frame.columns else pl.Series(source, [None] * frame.height)
-            made = converter(name, self.spec.schema[name], self._options.zone)(given).alias(name)
-            if made.null_count() > given.null_count():
-                unreadable.add(name)
+            made = convert(given, name, self.spec.schema[name], self._options.zone)
+            mask = unreadable(given, made)
+            if mask.any():
+                wrong[name] = mask
             columns.append(made)
         for name, text in self._options.constants.items():
             value = pl.Series(name, [text] * frame.height)
-            columns.append(converter(name, self.spec.schema[name], self._options.zone)(value).alias(name))
-        return _zeros_as_null(pl.DataFrame(columns)), unreadable
+            columns.append(convert(value, name, self.spec.schema[name], self._options.zone))
+        return _zeros_as_null(pl.DataFrame(columns)), wrong
 
-    def _made(self, rows: pl.DataFrame, *, file: str, now: datetime) -> pl.DataFrame:
+    def _made(self, rows: pl.DataFrame, wrong: Mapping[str, pl.Series], *, file: str, now: datetime) -> pl.DataFrame:
         """The rows with what older tables do not have."""
         needed = set(self.spec.schema)
         local = pl.col("timestamp").dt.convert_time_zone(NEW_YORK)
@@ -187,15 +197,13 @@ class Fitting:
             rows = rows.with_columns(is_front_month=pl.col("expiry") == first)
         if "con_id" in needed:
             rows = _with_con_ids(rows)
-        return self._with_reasons(rows) if "missing" in needed else rows
+        return self._with_reasons(rows, wrong) if "missing" in needed else rows
 
-    def _with_reasons(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _with_reasons(self, rows: pl.DataFrame, wrong: Mapping[str, pl.Series]) -> pl.DataFrame:
         """The column ``missing``: field → reason, for what did not come."""
         wanted = [c.name for c in self.spec.columns if c.null_means.startswith("it did not come")]
         parts = [
-            pl.when(pl.col(name).is_null())
-            .then(pl.lit(f"{json.dumps(name)}:{json.dumps(WITHOUT)},"))
-            .otherwise(pl.lit(""))
+            pl.when(pl.col(name).is_not_null()).then(pl.lit("")).otherwise(_reason(name, wrong))
             if name in rows.columns
             else pl.lit(f"{json.dumps(name)}:{json.dumps(ABSENT)},")
             for name in wanted
@@ -204,8 +212,18 @@ class Fitting:
         return rows.with_columns(missing=pl.when(text != "").then(pl.concat_str(pl.lit("{"), text, pl.lit("}"))))
 
 
-def _why(name: str, unreadable: set[str]) -> str:
-    return "cannot be read" if name in unreadable else "is null"
+def _why(name: str, wrong: Mapping[str, pl.Series]) -> pl.Expr:
+    """Why a row without that column does not fit."""
+    is_null = pl.lit(f"{name} is null; ")
+    cannot = pl.lit(f"{name} cannot be read; ")
+    return pl.when(wrong[name]).then(cannot).otherwise(is_null) if name in wrong else is_null
+
+
+def _reason(name: str, wrong: Mapping[str, pl.Series]) -> pl.Expr:
+    """One entry of ``missing``."""
+    without = pl.lit(f"{json.dumps(name)}:{json.dumps(WITHOUT)},")
+    could_not = pl.lit(f"{json.dumps(name)}:{json.dumps(UNREADABLE)},")
+    return pl.when(wrong[name]).then(could_not).otherwise(without) if name in wrong else without
 
 
 def _zeros_as_null(rows: pl.DataFrame) -> pl.DataFrame:

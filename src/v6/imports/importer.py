@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import polars as pl
 
@@ -14,7 +13,8 @@ from v6.data.lake import Lake
 from v6.data.table import Table, tables
 from v6.data.table_writer import SEQUENCE_BITS, TableWriter
 from v6.errors import UsageError
-from v6.imports.fitting import IDENTITY, Fitting, Options, guessed_table
+from v6.imports.fitting import IDENTITY, Fitted, Fitting, Options, guessed_table
+from v6.imports.rejects import Rejects
 from v6.imports.source import SourceFile, SourceTable
 
 APP_ID = "import"
@@ -22,7 +22,8 @@ APP_ID = "import"
 
 @dataclass(kw_only=True)
 class Tally:
-    """What became of the rows of a source; ``nulls`` and ``reasons`` count rows by column and by reason."""
+    """What became of the rows of a source; ``nulls`` and ``reasons`` count rows by column and by reason, ``unreadable``
+    values by column that could not be read in rows that fit; ``example`` is one of them."""
 
     files: int = 0
     read: int = 0
@@ -31,6 +32,19 @@ class Tally:
     rejected: int = 0
     nulls: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    example: dict[str, str] = field(default_factory=dict)
+
+    def note(self, frame: pl.DataFrame, fitted: Fitted) -> None:
+        """Count the rows of one file."""
+        self.files += 1
+        self.read += frame.height
+        self.rejected += fitted.rejects.height
+        self.nulls.update({name: fitted.rows[name].null_count() for name in fitted.rows.columns})
+        self.reasons.update(fitted.rejects["reason"].to_list())
+        for name, (count, value) in fitted.unreadable.items():
+            self.unreadable[name] += count
+            self.example.setdefault(name, value)
 
 
 class Importer:
@@ -45,8 +59,6 @@ class Importer:
         """
         self.source = SourceTable(url)
         columns = self.source.columns()
-        if not columns:
-            raise UsageError(f"{url} has no rows")
         self.table = table or guessed_table(columns, self.source.name)
         if self.table not in IDENTITY:
             raise UsageError(f"{self.table} is no table to import into: choose {', '.join(IDENTITY)}")
@@ -62,10 +74,11 @@ class Importer:
             tally.imported += rows.height
         return tally
 
-    def run(self, rejects: Path) -> Tally:
+    def run(self, rejects: Rejects) -> Tally:
         """Import what is not there yet; what does not fit goes to ``rejects``, a line a row. Blocks.
 
         Raises:
+            UsageError: the file for what does not fit cannot be written.
             LakeError: the lake cannot be written; what was imported stays, and the next run goes on from there.
             LeaseLost: another import of this lake began; this one has stopped.
         """
@@ -74,7 +87,6 @@ class Importer:
         last = self._lake.ensure(self._class.spec).transaction_version(APP_ID) or 0
         epoch = max(int(self._clock.machine_now().timestamp()), (last >> SEQUENCE_BITS) + 1)
         writer = TableWriter(self._lake, self._class.spec, app_id=APP_ID, epoch=epoch)
-        rejects.unlink(missing_ok=True)
         for _, rows, unfit in self._fitted(tally):
             news = self._new(rows)
             with self._lake.reading(self.table):
@@ -83,7 +95,7 @@ class Importer:
                 writer.append(news)
             tally.imported += news.height
             tally.there += rows.height - news.height
-            _write(unfit, rejects)
+            rejects.add(self.source.url, unfit)
         return tally
 
     def _fitted(self, tally: Tally) -> Iterator[tuple[SourceFile, pl.DataFrame, pl.DataFrame]]:
@@ -91,11 +103,7 @@ class Importer:
         for file in self.source.files():
             frame = self.source.read(file)
             fitted = self.fitting.fit(frame, file=f"{self.source.id}/{file.path}", now=now)
-            tally.files += 1
-            tally.read += frame.height
-            tally.rejected += fitted.rejects.height
-            tally.nulls.update({name: fitted.rows[name].null_count() for name in fitted.rows.columns})
-            tally.reasons.update(fitted.rejects["reason"].to_list())
+            tally.note(frame, fitted)
             yield file, fitted.rows, fitted.rejects
 
     def _new(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -108,10 +116,3 @@ class Importer:
         with self._lake.reading(self.table):
             stored = self._lake.scan(self._class.spec).filter(days).select(identity).unique().collect()
         return once.join(stored, on=identity, how="anti", nulls_equal=True, maintain_order="left")
-
-
-def _write(rejects: pl.DataFrame, path: Path) -> None:
-    if rejects.height:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(rejects.cast({pl.Binary: pl.String}, strict=False).write_ndjson())

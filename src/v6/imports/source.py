@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaTable, filesystem
+from v6.data.delta import DeltaError, DeltaTable, filesystem, scan_table
 from v6.data.lake import Lake
 from v6.errors import UsageError
 
@@ -21,13 +21,19 @@ class SourceFile:
 
     path: str
     partitions: dict[str, str | None]
+    modified_ms: int
 
 
 class SourceTable:
     """A Delta table at its newest version. Unsigned integers and other types that Delta does not know are read too."""
 
     def __init__(self, url: str) -> None:
-        """Open it. Raises UsageError when there is no Delta table, LakeError when it cannot be read."""
+        """Open it.
+
+        Raises:
+            UsageError: there is no Delta table, or its files alone do not say which rows it has.
+            LakeError: it cannot be read.
+        """
         folder, _, name = url.rstrip("/").rpartition("/")
         self.url = url
         self.name = name
@@ -37,6 +43,7 @@ class SourceTable:
         self._table: DeltaTable = self._lake.open(name)
         self.id = str(self._table.metadata().id)
         self._files = filesystem(self._table)
+        self._check_features()
 
     @property
     def version(self) -> int:
@@ -51,6 +58,7 @@ class SourceTable:
             SourceFile(
                 path=unquote(row["path"]),
                 partitions={key.removeprefix("partition."): _text(row[key]) for key in keys},
+                modified_ms=row["modification_time"],
             )
             for row in actions.iter_rows(named=True)
         ]
@@ -64,11 +72,20 @@ class SourceTable:
         return frame.with_columns(**absent)
 
     def columns(self) -> dict[str, str]:
-        """Names and types, partitions included, of the newest file; nothing for an empty table."""
-        files = self.files()
-        if not files:
-            return {}
-        return {name: str(dtype) for name, dtype in self.read(files[-1]).schema.items()}
+        """Every column of the table, partitions included, whichever files have it, with its type in the newest one."""
+        declared = scan_table(self._table).collect_schema()
+        newest = max(self.files(), key=lambda file: file.modified_ms, default=None)
+        stored = declared if newest is None else self.read(newest).schema
+        return {name: str(stored.get(name, dtype)) for name, dtype in declared.items()}
+
+    def _check_features(self) -> None:
+        mode = self._table.metadata().configuration.get("delta.columnMapping.mode", "none")
+        uses = "column mapping" if mode != "none" else "deletion vectors" if _has_deletion_vectors(self._table) else ""
+        if uses:
+            raise UsageError(
+                f"{self.url} uses {uses}, so its files alone do not say which rows it has: let the program that wrote "
+                "it write a plain copy (CREATE TABLE … AS SELECT) and import that"
+            )
 
 
 def source_tables(source: str) -> Iterator[str]:
@@ -80,6 +97,14 @@ def source_tables(source: str) -> Iterator[str]:
     if not found:
         raise UsageError(f"{source} is no Delta table and holds none: name a folder that holds _delta_log")
     yield from found
+
+
+def _has_deletion_vectors(table: DeltaTable) -> bool:
+    features = table.protocol().reader_features or ()
+    try:
+        return "deletionVectors" in features and any(batch.num_rows for batch in table.deletion_vectors())
+    except DeltaError:  # they are there, and cannot even be read
+        return True
 
 
 def _text(value: object) -> str | None:
