@@ -3,10 +3,11 @@
     python -m bench.bench_surface [--spots 5 20 60 …] [--chains 8] [--seed 1]
 
 Chains by the simulated market's own pricing and quotes at drawn volatilities (10 % to 100 %), skews, dividends,
-listings (as funds and as stocks) and moments; each whole, and once more with a tenth of its quotes missing or crossed.
-An error is in basis points of volatility; ``wide`` counts those beyond 10 (50 of spoiled chains), ``silent`` those of
-them whose quality does not say that the quotes leave so much open, or between which far expiries it lies. The last line
-is one JSON object.
+listings (as funds and as stocks) and moments; each quoted in cents, in cents below 3.00 and nickels from there on, and
+in nickels and dimes (as SPX); each whole, and once more with a tenth of its quotes missing or crossed. An error is in
+basis points of volatility; ``wide`` counts those beyond 10 (50 of spoiled chains), ``silent`` those of them whose
+quality does not say that the quotes leave so much open, or between which far expiries it lies. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from bench.known_surface import LISTINGS, KnownSurface, spoiled
+from bench.known_surface import CENTS, LISTINGS, KnownSurface, Steps, spoiled
 
 from v6.derivations.chain import Chain
 from v6.derivations.constant_maturity import iv_at_the_money_by_expiry, iv_constant_maturity
@@ -35,6 +36,8 @@ PARTS = (4, 14, 28, 63, 126, 400)  # days up to which errors are counted togethe
 BASIS_POINT = 1e-4
 TOLERANCE = {"whole": 10.0, "spoiled": 50.0}
 SAYS = "leave|between expiries"
+
+QUOTED = {"cents": CENTS, "cents, nickels": Steps(cheap=1, dear=5), "nickels, dimes": Steps(cheap=5, dear=10)}
 
 Row = dict[str, Any]
 
@@ -79,18 +82,25 @@ def _days(value: Value) -> int:
 
 
 def errors(spots: Iterable[float], count: int, seed: int) -> Iterator[Row]:
-    """A row a value: spot, chain, statistic, days, error in basis points (null where there is no value), quality."""
+    """A row a value: spot, steps of its quotes, chain, statistic, days, error in basis points (null where there is no
+    value), quality."""
     for place, surface in enumerate(surfaces(spots, count, seed)):
-        whole = surface.rows()
-        for chain, rows in (("whole", whole), ("spoiled", spoiled(whole, 0.1, place))):
-            for name, value, known in compared(surface, rows):
-                is_there = value.value is not None and known is not None
-                error = abs((value.value or 0.0) - (known or 0.0)) / BASIS_POINT if is_there else None
-                nearest = min(SPOTS, key=lambda spot: abs(math.log(spot / surface.spot)))
-                yield {
-                    "spot": nearest, "chain": chain, "statistic": name, "days": _days(value), "error": error,
-                    "is_wide": error is not None and error > TOLERANCE[chain], "quality": value.quality,
-                }  # fmt: skip
+        nearest = min(SPOTS, key=lambda spot: abs(math.log(spot / surface.spot)))
+        for quoted, steps in QUOTED.items():
+            whole = surface.rows(steps)
+            for chain, rows in (("whole", whole), ("spoiled", spoiled(whole, 0.1, place))):
+                for row in _errors_of(surface, rows, TOLERANCE[chain]):
+                    yield {"spot": nearest, "quoted": quoted, "chain": chain, **row}
+
+
+def _errors_of(surface: KnownSurface, rows: pl.DataFrame, tolerance: float) -> Iterator[Row]:
+    for name, value, known in compared(surface, rows):
+        is_there = value.value is not None and known is not None
+        error = abs((value.value or 0.0) - (known or 0.0)) / BASIS_POINT if is_there else None
+        is_wide = error is not None and error > tolerance
+        yield {
+            "statistic": name, "days": _days(value), "error": error, "is_wide": is_wide, "quality": value.quality,
+        }  # fmt: skip
 
 
 def summary(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
@@ -119,11 +129,15 @@ def main() -> None:
     rows = pl.DataFrame(list(errors(options.spots, options.chains, options.seed)), infer_schema_length=None)
     part = pl.col("days").replace_strict({days: _part(days) for days in rows["days"].unique()}, return_dtype=pl.Int64)
     rows = rows.with_columns(upto_days=part)
-    whole = rows.filter(pl.col("chain") == "whole")
+    whole = rows.filter(chain="whole", quoted="cents")
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=120, tbl_hide_dataframe_shape=True):
         for name in ("at the money", "risk reversal"):
-            print(name, summary(whole.filter(pl.col("statistic") == name), "spot", "upto_days"), sep="\n")
-        totals = summary(rows, "chain", "statistic")
+            print(
+                f"{name}, whole, in cents",
+                summary(whole.filter(pl.col("statistic") == name), "spot", "upto_days"),
+                sep="\n",
+            )
+        totals = summary(rows, "quoted", "chain", "statistic")
         print(totals)
     print(json.dumps({"seconds": round(time.perf_counter() - began), "errors": totals.to_dicts()}))
 

@@ -18,6 +18,26 @@ from v6.simulator.snapshots import quote
 REVERSION = 4.0
 LISTINGS = {"fund": (0.007, 84, 60), "stock": (0.025, 12, 12)}  # strike step over price, strikes below, above
 STEPS = [unit * 10.0**power for power in range(-1, 5) for unit in (1, 2, 5)]
+COARSER_FROM = 3.0  # in currency: options worth as much are often quoted in a coarser step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What quotes are rounded to below 3.00 and from there on, in cents. A bid below the first step is none."""
+
+    cheap: int
+    dear: int
+
+    def outwards(self, bid: float, ask: float) -> tuple[float, float]:
+        """Quotes in cents, rounded down and up to the steps."""
+        return self._on_step(bid, math.floor), self._on_step(ask, math.ceil)
+
+    def _on_step(self, quote: float, rounded: Callable[[float], int]) -> float:
+        step = self.cheap if quote < COARSER_FROM else self.dear
+        return rounded(round(quote * 100) / step) * step / 100
+
+
+CENTS = Steps(cheap=1, dear=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,22 +122,22 @@ class KnownSurface:
         share = (wanted - ends[0][0]) / (ends[1][0] - ends[0][0])
         return math.sqrt(sum(w * t * v * v for w, (t, v) in zip((1 - share, share), ends, strict=True)) / wanted)
 
-    def rows(self) -> pl.DataFrame:
-        """The chain as rows of option_snapshots."""
-        rows = pl.DataFrame(list(self._quotes()))
+    def rows(self, steps: Steps = CENTS) -> pl.DataFrame:
+        """The chain as rows of option_snapshots, quoted in steps."""
+        rows = pl.DataFrame(list(self._quotes(steps)))
         return rows.with_columns(
             timestamp=pl.lit(self.now).cast(pl.Datetime("us", "UTC")), date=pl.lit(self.now.date()),
             volume=pl.lit(1.0), open_interest=pl.lit(1.0), multiplier=pl.lit(100.0), trading_class=pl.lit("KNOWN"),
             underlying_price=pl.lit(self.spot),
         )  # fmt: skip
 
-    def _quotes(self) -> Iterator[dict[str, object]]:
+    def _quotes(self, steps: Steps) -> Iterator[dict[str, object]]:
         for days in self.days:
             years, expiry = self.years(days), self.now.date() + timedelta(days=days)
             for strike in self.strikes():
                 for right in "CP":
                     terms = self._terms(strike, years, is_call=right == "C")
-                    bid, ask = quote(terms, max(0.0, price(terms, self.iv(strike, years))))
+                    bid, ask = steps.outwards(*quote(terms, max(0.0, price(terms, self.iv(strike, years)))))
                     yield {"expiry": expiry, "strike": strike, "right": right, "bid": bid, "ask": ask}
 
 

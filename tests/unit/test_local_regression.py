@@ -53,5 +53,5 @@ def test_between_equal_signs_there_is_no_zero() -> None:
 
 
 def test_an_estimate_says_what_it_leaves_open_beyond_ten_basis_points() -> None:
-    assert Estimate(value=0.2, error=0.0005).doubt == ""
-    assert Estimate(value=0.2, error=0.0012).doubt == "the quotes leave 24 basis points open"
+    assert Estimate(value=0.2, by_quotes=0.0003).doubt == ""
+    assert Estimate(value=0.2, by_quotes=0.0003, by_forward=-0.0004).doubt == "the quotes leave 15 basis points open"

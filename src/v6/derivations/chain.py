@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from v6.derivations.estimate import ROUNDING
 from v6.derivations.expiry_time import years_to
 from v6.derivations.forward import Forward, fit_forward
+from v6.derivations.quote_steps import QuoteSteps
 from v6.derivations.smile import Smile, fit_smile
+from v6.derivations.smile_prices import SmilePrices, smile_prices
 from v6.derivations.statistic import joined
 
 LEAST_YEARS = 1 / 365  # an expiry within a day has no smile: its options are worth their intrinsic value
@@ -25,12 +28,13 @@ RATE_YEARS = 21 / 365  # expiries from here on tell the rate of nearer ones
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 CHEAP = 0.05  # in currency: what is asked for an option that nobody bids for
+TWO_SIDED = (pl.col("bid") > 0) & (pl.col("ask") >= pl.col("bid")) & pl.col("ask").is_finite()
 FIELDS = ("bid", "ask", "volume", "open_interest", "underlying_price", "multiplier")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The calls or the puts of an expiry, by strike; NaN where nothing came."""
+    """The calls or the puts of an expiry, by strike; NaN where nothing came. ``steps`` are those of the quotes."""
 
     bid: Floats
     ask: Floats
@@ -38,6 +42,7 @@ class Side:
     open_interest: Floats
     underlying_price: Floats
     multiplier: Floats
+    steps: QuoteSteps
 
     @cached_property
     def is_crossed(self) -> Bools:
@@ -68,6 +73,34 @@ class Side:
         """Half way between bid and ask where both can be used, else NaN."""
         return np.where(self.is_usable, (self.bid + self.ask) / 2, np.nan)
 
+    @cached_property
+    def step(self) -> Floats:
+        """What the quotes of each strike are rounded to, in currency."""
+        return self.steps.at(self.ask)
+
+    @cached_property
+    def doubt(self) -> Floats:
+        """How far the price may lie from the mid: half the spread, and half a step of rounding."""
+        doubt: Floats = (self.ask - self.bid + self.step) / 2
+        return doubt
+
+    @cached_property
+    def rounding(self) -> Floats:
+        """Standard deviation that rounding alone gives a mid."""
+        return ROUNDING * self.step
+
+    @cached_property
+    def is_least(self) -> Bools:
+        """Where the quote is the least there can be: one step bid and two asked."""
+        least: Bools = self.is_least_bid & (self.ask < 2.5 * self.step)
+        return least
+
+    @cached_property
+    def is_least_bid(self) -> Bools:
+        """Where no more than one step is bid."""
+        least: Bools = self.bid < 1.5 * self.step
+        return least
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiryQuotes:
@@ -82,8 +115,8 @@ class ExpiryQuotes:
     usual_rate: float | None = None
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, *, day: date) -> Self:
-        """From the rows of one expiry and class."""
+    def of(cls, rows: pl.DataFrame, *, day: date, steps: QuoteSteps) -> Self:
+        """From the rows of one expiry and class, quoted in steps."""
         sides = {right: rows.filter(pl.col("right") == right).sort("strike") for right in "CP"}
         strikes = np.unique(rows["strike"].cast(pl.Float64).to_numpy())
         at = rows["timestamp"].median()
@@ -92,8 +125,8 @@ class ExpiryQuotes:
             day=day,
             at=cast("datetime", at),
             strikes=strikes,
-            calls=_side(sides["C"], strikes),
-            puts=_side(sides["P"], strikes),
+            calls=_side(sides["C"], strikes, steps),
+            puts=_side(sides["P"], strikes, steps),
         )
 
     @property
@@ -122,6 +155,16 @@ class ExpiryQuotes:
     def smile(self) -> Smile:
         """Implied volatility by strike, of the options out of the money."""
         return fit_smile(self)
+
+    @cached_property
+    def call_prices(self) -> SmilePrices:
+        """What the smile says that the calls are worth."""
+        return smile_prices(self, self.calls, "c")
+
+    @cached_property
+    def put_prices(self) -> SmilePrices:
+        """What the smile says that the puts are worth."""
+        return smile_prices(self, self.puts, "p")
 
     @cached_property
     def obstacle(self) -> str:
@@ -165,8 +208,9 @@ class Chain:
     def of(cls, rows: pl.DataFrame, *, day: date) -> Self:
         """From rows of option_snapshots of one symbol and date, one row a contract."""
         at = cast("datetime", rows["timestamp"].max())
-        parts = _one_class_each(rows).sort("expiry").partition_by("expiry")
-        bare = [ExpiryQuotes.of(part, day=day) for part in parts]
+        chosen = _one_class_each(rows)
+        steps = _steps(chosen)
+        bare = [ExpiryQuotes.of(part, day=day, steps=steps) for part in chosen.sort("expiry").partition_by("expiry")]
         return cls(day=day, at=at, expiries=tuple(_with_usual_rate(bare)))
 
     @cached_property
@@ -191,24 +235,29 @@ def quote_doubts(expiries: Sequence[ExpiryQuotes]) -> str:
     return joined(*(f"{count} of {total} quotes {what}" for count, what in counts if count))
 
 
-def _side(rows: pl.DataFrame, strikes: Floats) -> Side:
+def _side(rows: pl.DataFrame, strikes: Floats, steps: QuoteSteps) -> Side:
     own = rows["strike"].cast(pl.Float64).to_numpy()
     places = np.searchsorted(strikes, own)
     values = {}
     for name in FIELDS:
         values[name] = np.full(len(strikes), np.nan)
         values[name][places] = rows[name].cast(pl.Float64).to_numpy()
-    return Side(**values)
+    return Side(**values, steps=steps)
 
 
 def _one_class_each(rows: pl.DataFrame) -> pl.DataFrame:
     """Of expiries that several trading classes share, the class with the most two-sided quotes; then the first name."""
     named = rows.with_columns(pl.col("trading_class").fill_null(""))
-    two_sided = (pl.col("bid") > 0) & (pl.col("ask") >= pl.col("bid"))
-    sizes = named.group_by("expiry", "trading_class").agg(quotes=two_sided.sum())
+    sizes = named.group_by("expiry", "trading_class").agg(quotes=TWO_SIDED.sum())
     chosen = sizes.sort("expiry", "quotes", "trading_class", descending=[False, True, False])
     best = chosen.unique("expiry", keep="first", maintain_order=True).select("expiry", "trading_class")
     return named.join(best, on=["expiry", "trading_class"], how="semi")
+
+
+def _steps(rows: pl.DataFrame) -> QuoteSteps:
+    """Of all quotes that can be used: an exchange gives a class one rule."""
+    usable = rows.filter(TWO_SIDED)
+    return QuoteSteps.of(pl.concat([usable["bid"], usable["ask"]]).cast(pl.Float64).to_numpy())
 
 
 def _with_usual_rate(expiries: list[ExpiryQuotes]) -> list[ExpiryQuotes]:

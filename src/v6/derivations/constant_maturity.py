@@ -123,7 +123,7 @@ def _interpolated(around: _Around, days: int, scale: _Scale) -> TenorVolatility:
     width = f"between expiries {near.days} and {far.days} days away" if is_wide else ""
     expiries = (near,) if near.years == years else tuple(quotes for quotes, _ in used)
     doubts = joined(quote_doubts(expiries), width)
-    return TenorVolatility(estimate=Estimate(value=value, error=error), expiries=expiries, doubts=doubts)
+    return TenorVolatility(estimate=Estimate(value=value, by_quotes=error), expiries=expiries, doubts=doubts)
 
 
 def _left_open(points: Sequence[Known], years: float, scale: _Scale) -> float:
@@ -225,7 +225,7 @@ def term_structure_slope(chain: Chain) -> Iterator[Value]:
 def _difference(one: Estimate | None, other: Estimate | None) -> Estimate | None:
     if one is None or other is None:
         return None
-    return Estimate(value=one.value - other.value, error=math.hypot(one.error, other.error))
+    return Estimate(value=one.value - other.value, by_quotes=math.hypot(one.error, other.error))
 
 
 def expected_move_by_expiry(chain: Chain) -> Iterator[Value]:

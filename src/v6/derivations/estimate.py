@@ -8,19 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-TICK = 0.01  # what quotes are rounded to, in currency
-ROUNDING = TICK / math.sqrt(24)  # standard deviation of a mid whose bid was rounded down and ask up
+ROUNDING = 1 / math.sqrt(24)  # of a step: standard deviation of a mid whose bid was rounded down and ask up
 USUAL_SCATTER = 0.2  # of half a spread: how far mids lie off, where too few tell it
 FINE = 0.001  # a volatility that is known better than that is known well: 10 basis points
-DEVIATIONS = 2.0  # standard errors to either side that quality speaks of
+DEVIATIONS = 3.0  # standard errors to either side that quality speaks of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A volatility, or a difference of some, a year as a fraction; ``error`` is one standard error of it."""
+    """A volatility, or a difference of some, a year as a fraction, and its standard errors.
+
+    ``by_quotes`` is that of the quotes' noise; ``by_forward`` what a forward higher by one standard error would add.
+    """
 
     value: float
-    error: float
+    by_quotes: float
+    by_forward: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """One standard error of it."""
+        return math.hypot(self.by_quotes, self.by_forward)
 
     @property
     def doubt(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from v6.derivations.estimate import ROUNDING, TICK, USUAL_SCATTER, robust_scatter
+from v6.derivations.estimate import USUAL_SCATTER, robust_scatter
 
 if TYPE_CHECKING:
     from v6.derivations.chain import ExpiryQuotes
@@ -103,12 +103,11 @@ def _pairs(quotes: ExpiryQuotes) -> _Pairs:
     calls, puts = quotes.calls, quotes.puts
     spot = (_known(calls.underlying_price, quotes.spot) + _known(puts.underlying_price, quotes.spot)) / 2
     both = calls.is_usable & puts.is_usable & np.isfinite(spot)
-    spread = (calls.ask - calls.bid + puts.ask - puts.bid) / 2 + TICK
     return _Pairs(
         x=(quotes.strikes / spot)[both],
         y=((calls.mid - puts.mid) / spot)[both],
-        error=(spread / spot)[both],
-        rounding=(math.sqrt(2) * ROUNDING / spot)[both],
+        error=((calls.doubt + puts.doubt) / spot)[both],
+        rounding=(np.hypot(calls.rounding, puts.rounding) / spot)[both],
     )
 
 

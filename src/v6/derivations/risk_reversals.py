@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import NormalDist
 
 from v6.derivations.chain import Chain, ExpiryQuotes
 from v6.derivations.constant_maturity import TENORS, Formula, by_expiry, difference_at_tenor, money
@@ -15,7 +14,6 @@ NOT_REACHED = "the quotes do not reach the delta"
 Wing = tuple[float, float, float]  # how much the volatilities of call, put and money count
 _TILT: Wing = (1.0, -1.0, 0.0)
 _CURVE: Wing = (0.5, 0.5, -1.0)
-_NORMAL = NormalDist()
 
 
 def at_delta(delta: float) -> Formula:
@@ -27,22 +25,19 @@ def _of_expiry(wing: Wing, delta: float) -> Formula:
     def of(quotes: ExpiryQuotes) -> Estimate | None:
         found = at_delta(delta)(quotes), at_delta(-delta)(quotes), money(quotes)
         known = [estimate for estimate in found if estimate is not None]
-        return _together(known, wing, _by_forward(quotes, wing, delta)) if len(known) == len(found) else None
+        return _together(known, wing) if len(known) == len(found) else None
 
     return of
 
 
-def _together(points: list[Estimate], wing: Wing, by_forward: float) -> Estimate:
+def _together(points: list[Estimate], wing: Wing) -> Estimate:
+    """What the forward's error moves apart or together counts as such, the noise of each point on its own."""
     parts = list(zip(points, wing, strict=True))
-    error = math.hypot(by_forward, *(point.error * share for point, share in parts))
-    return Estimate(value=sum(point.value * share for point, share in parts), error=error)
-
-
-def _by_forward(quotes: ExpiryQuotes, wing: Wing, delta: float) -> float:
-    """The error that the forward's brings: it moves the volatilities of calls and puts apart, by delta / vega each."""
-    relative = quotes.forward.ratio_error / quotes.forward.ratio
-    each = delta / (_NORMAL.pdf(_NORMAL.inv_cdf(delta)) * math.sqrt(quotes.years))
-    return relative * each * (wing[0] - wing[1])
+    return Estimate(
+        value=sum(point.value * share for point, share in parts),
+        by_quotes=math.hypot(*(point.by_quotes * share for point, share in parts)),
+        by_forward=sum(point.by_forward * share for point, share in parts),
+    )
 
 
 def _over_tenors(chain: Chain, wing: Wing, delta: float) -> Iterator[Value]:

@@ -7,7 +7,7 @@ exercise, which European formulas do not price, lies there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from v6.derivations.black_scholes import Terms, greeks, implied_volatilities
 from v6.derivations.bracketing import zero_between
-from v6.derivations.estimate import ROUNDING, TICK, USUAL_SCATTER, Estimate, robust_scatter
+from v6.derivations.estimate import USUAL_SCATTER, Estimate, robust_scatter
 from v6.derivations.local_regression import NEIGHBOURS, local_fit, smoother, widest_bandwidth
 
 if TYPE_CHECKING:
@@ -41,20 +41,23 @@ class Smile:
     """Volatilities ``iv`` at log-moneyness ``k`` = ln(strike / forward), ascending, each with the error of its quote.
 
     ``error`` is what spread and rounding leave open, ``scatter`` how far quotes lie off the smile in units of it, and
-    ``noise`` the standard deviation that this and rounding make. ``deviation`` is at-the-money volatility times the
-    root of the years, ``bandwidth`` how far a local fit looks, in k, ``carry_discount`` exp(-carry * years).
+    ``noise`` the standard deviation that this and rounding make; ``by_forward`` what each volatility gains when the
+    forward's logarithm does, ``forward_error`` the standard error of that. ``deviation`` is at-the-money volatility
+    times the root of the years, ``bandwidth`` how far a local fit looks, in k, ``carry_discount`` exp(-carry * years).
     """
 
     k: Floats
     iv: Floats
     error: Floats
     noise: Floats
+    by_forward: Floats
     years: float
     carry_discount: float
     deviation: float
     bandwidth: float
     scatter: float
     rate_error: float
+    forward_error: float
     rejected: int = 0
     obstacle: str = ""
     _by_delta: dict[float, Estimate | None] = field(default_factory=dict, repr=False)
@@ -69,9 +72,16 @@ class Smile:
         if not self.k[0] <= k <= self.k[-1]:
             return None
         counts = smoother(self.k, self.error, np.array([k]), self.bandwidth)[0]
-        iv, by_quotes = float(counts @ self.iv), float(np.sqrt(counts**2 @ self.noise**2))
+        iv, by_noise = float(counts @ self.iv), float(np.sqrt(counts**2 @ self.noise**2))
         by_rate = self.rate_error * self.years * iv  # what a discount moves a price by, at the money
-        return Estimate(value=iv, error=math.hypot(by_quotes, by_rate))
+        by_forward = self.forward_error * (float(counts @ self.by_forward) + self._slope(k))
+        return Estimate(value=iv, by_quotes=math.hypot(by_noise, by_rate), by_forward=by_forward)
+
+    def _slope(self, k: float) -> float:
+        """Of the volatility over log-moneyness."""
+        ends = np.clip([k - self.bandwidth / 2, k + self.bandwidth / 2], self.k[0], self.k[-1])
+        below, above = self.nearest_of(ends)
+        return float((above - below) / max(ends[1] - ends[0], 1e-12))
 
     def at_delta(self, delta: float) -> Estimate | None:
         """Volatility of the option with a delta: of a call above 0, of a put below; None where quotes do not reach it.
@@ -101,13 +111,18 @@ class Smile:
         """Volatility at a log-moneyness, or at the nearest one that the quotes reach."""
         return float(self.nearest_of(np.array([k]))[0])
 
-    def beyond(self, k: float) -> float:
-        """Volatility at a log-moneyness; beyond the quotes the smile goes on straight for a while, then flat."""
-        edge, step = min(max(k, float(self.k[0])), float(self.k[-1])), BEYOND * self.deviation
-        if edge == k or not step > 0:
-            return self.nearest(k)
-        last, before = self.nearest_of(np.array([edge, edge - math.copysign(step, k - edge)]))
-        return float(max(last + (last - before) * min(abs(k - edge) / step, 1.0), last / 2))
+    def beyond(self, k: Floats, *, reach: float = 1.0) -> Floats:
+        """Volatilities at many log-moneynesses; beyond the quotes the smile goes on straight for a while, then flat.
+
+        ``reach`` is how many halves of a standard deviation it goes on straight.
+        """
+        found, edge = self.nearest_of(k), np.clip(k, self.k[0], self.k[-1])
+        out = np.flatnonzero(edge != k)
+        if len(out):
+            distance, step, last = (k - edge)[out], BEYOND * max(self.deviation, 1e-12), found[out]
+            rise = last - self.nearest_of(edge[out] - np.copysign(step, distance))
+            found[out] = np.maximum(last + rise * np.minimum(np.abs(distance) / step, reach), last / 2)
+        return found
 
     def nearest_of(self, k: Floats) -> Floats:
         """Volatilities at many log-moneynesses, or at the nearest that the quotes reach."""
@@ -129,12 +144,14 @@ def fit_smile(quotes: ExpiryQuotes) -> Smile:
         iv=kept.iv,
         error=kept.error,
         noise=noise,
+        by_forward=kept.by_forward,
         years=quotes.years,
         carry_discount=math.exp(-carry * quotes.years),
         deviation=deviation,
         bandwidth=_bandwidth(kept, noise, deviation),
         scatter=scatter,
         rate_error=quotes.forward.rate_error,
+        forward_error=quotes.forward.ratio_error / quotes.forward.ratio,
         rejected=len(used.k) - len(kept.k),
         obstacle="" if len(kept.k) >= LEAST_POINTS else f"{len(kept.k)} quotes tell a volatility, too few for a smile",
     )
@@ -146,17 +163,17 @@ class _Points:
     iv: Floats
     error: Floats
     rounding: Floats  # what rounding alone leaves open
+    by_forward: Floats
 
-    def where(self, keep: Bools) -> _Points:
-        return _Points(k=self.k[keep], iv=self.iv[keep], error=self.error[keep], rounding=self.rounding[keep])
+    def where(self, keep: Bools | npt.NDArray[np.intp]) -> _Points:
+        return _Points(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
     @classmethod
     def together(cls, one: _Points, other: _Points) -> _Points:
-        k = np.concatenate([one.k, other.k])
-        order = np.argsort(k, kind="stable")
-        iv, error = np.concatenate([one.iv, other.iv]), np.concatenate([one.error, other.error])
-        rounding = np.concatenate([one.rounding, other.rounding])
-        return cls(k=k[order], iv=iv[order], error=error[order], rounding=rounding[order])
+        """Those of both, by log-moneyness ascending."""
+        names = [field.name for field in fields(cls)]
+        both = cls(**{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
+        return both.where(np.argsort(both.k, kind="stable"))
 
 
 def _points(quotes: ExpiryQuotes, side: Side, flag: str) -> _Points:
@@ -173,10 +190,12 @@ def _points(quotes: ExpiryQuotes, side: Side, flag: str) -> _Points:
         carry=np.full(count, quotes.forward.carry(years)),
     )
     solved = implied_volatilities(side.mid[there], terms)
-    vega = np.maximum(greeks(terms, solved.iv).vega * 100, 1e-12)
-    doubt = (side.ask - side.bid)[there] / 2 + TICK / 2
+    tangents = greeks(terms, solved.iv)
+    vega = np.maximum(tangents.vega * 100, 1e-12)
+    doubt, rounding = side.doubt[there], side.rounding[there]
     k = np.log(terms.strike / (spot * quotes.forward.ratio))
-    found = _Points(k=k, iv=solved.iv, error=doubt / vega, rounding=ROUNDING / vega)
+    by_forward = -spot * tangents.delta / vega
+    found = _Points(k=k, iv=solved.iv, error=doubt / vega, rounding=rounding / vega, by_forward=by_forward)
     return found.where(np.isfinite(solved.iv) & (doubt < LARGEST_DOUBT * side.mid[there]))
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from v6.derivations.black_scholes import Terms, prices
 from v6.derivations.chain import LEAST_YEARS, Chain, ExpiryQuotes, Side
 from v6.derivations.constant_maturity import TENORS, TenorVolatility, straight_at_tenor
-from v6.derivations.estimate import DEVIATIONS, FINE, ROUNDING, TICK, USUAL_SCATTER, Estimate
+from v6.derivations.estimate import DEVIATIONS, FINE, ROUNDING, USUAL_SCATTER, Estimate
+from v6.derivations.smile_prices import SmilePrices
 from v6.derivations.statistic import Statistic, Value, joined
 
 ZERO_BIDS_END = 2  # so many zero bids in a row end a wing
-LEAST_BID, LEAST_ASK = 0.01, 0.02  # in currency
 ENOUGH_BELOW, ENOUGH_ABOVE = 3.0, 2.0  # standard deviations that strikes have to reach for the whole variance
 Floats = npt.NDArray[np.float64]
 
@@ -25,18 +24,20 @@ Floats = npt.NDArray[np.float64]
 class Strip:
     """The options that a variance is made of: strikes ascending, the price of each, and K0, the last at or below F.
 
-    ``noise`` is the standard deviation of each price; ``guesses`` the prices of options bid at the least there can be,
-    else 0: they may be half as much, all of them.
+    ``noise`` is the standard deviation of each price; ``guessed`` how far prices may be off that are little more than
+    guesses, all of them the same way. ``left_out`` is what listed options beyond the ends may add to half the variance.
     """
 
     strikes: Floats
     prices: Floats
     noise: Floats
-    guesses: Floats
+    guessed: Floats
+    left_out: float
     money_strike: float
     forward: float
     years: float
     discount: float
+    discount_error: float = 0.0  # standard error of its logarithm
 
     @property
     def variance(self) -> float:
@@ -51,26 +52,29 @@ class Strip:
             return None
         index = math.sqrt(self.variance)
         by_noise = float(np.sqrt(np.sum((self._shares * self.noise) ** 2)))
-        by_guesses = float(np.sum(self._shares * self.guesses)) / 2 / DEVIATIONS
-        return Estimate(value=index, error=math.hypot(by_noise, by_guesses) / index)
+        by_guesses = (float(np.sum(self._shares * self.guessed)) + self.left_out) / DEVIATIONS
+        by_discount = self.discount_error * index / 2
+        return Estimate(value=index, by_quotes=math.hypot(by_noise / index, by_guesses / index, by_discount))
 
     @property
     def _shares(self) -> Floats:
         """How much of half the variance a price of 1 makes: ΔK / (K² D T)."""
-        steps = np.diff(self.strikes)
-        widths = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
-        shares: Floats = widths / self.strikes**2 / (self.discount * self.years)
-        return shares
+        return _shares(self.strikes, self.discount * self.years)
+
+
+def _shares(strikes: Floats, scale: float) -> Floats:
+    shares: Floats = np.abs(np.gradient(strikes)) / strikes**2 / scale
+    return shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Option:
-    """One option of a strip: its place among the strikes, its price, the price's noise, and whether it is a guess."""
+    """One option of a strip: its place among the strikes, its price, the price's noise, and how far it is a guess."""
 
     place: int
     price: float
     noise: float
-    is_guess: bool = False
+    guessed: float = 0.0
 
 
 def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
@@ -84,20 +88,29 @@ def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
     middle = _middle(quotes, forward)
     if middle is None:
         return None
-    puts = list(_wing(quotes, quotes.puts, range(middle - 1, -1, -1), strict))
-    calls = list(_wing(quotes, quotes.calls, range(middle + 1, len(quotes.strikes)), strict))
-    if not puts or not calls:
+    puts = _OneSide(quotes=quotes, side=quotes.puts, by_smile=quotes.put_prices)
+    calls = _OneSide(quotes=quotes, side=quotes.calls, by_smile=quotes.call_prices)
+    below = list(puts.wing(range(middle - 1, -1, -1), strict))
+    above = list(calls.wing(range(middle + 1, len(quotes.strikes)), strict))
+    if not below or not above:
         return None
-    options = [*reversed(puts), _at_middle(quotes, middle), *calls]
+    options = [*reversed(below), _at_middle((puts, calls), middle), *above]
+    left_out = puts.left_out(slice(0, options[0].place)) + calls.left_out(slice(options[-1].place + 1, None))
+    return _strip(quotes, options, forward, middle, left_out)
+
+
+def _strip(quotes: ExpiryQuotes, options: Sequence[_Option], forward: float, middle: int, left_out: float) -> Strip:
     return Strip(
         strikes=quotes.strikes[[option.place for option in options]],
         prices=np.array([option.price for option in options]),
         noise=np.array([option.noise for option in options]),
-        guesses=np.array([option.price if option.is_guess else 0.0 for option in options]),
+        guessed=np.array([option.guessed for option in options]),
+        left_out=left_out,
         money_strike=float(quotes.strikes[middle]),
         forward=forward,
         years=quotes.years,
         discount=quotes.forward.discount,
+        discount_error=quotes.forward.rate_error * quotes.years,
     )
 
 
@@ -117,57 +130,63 @@ def _middle(quotes: ExpiryQuotes, forward: float) -> int | None:
     return int(places[-1]) if len(places) else None
 
 
-def _at_middle(quotes: ExpiryQuotes, place: int) -> _Option:
-    sides = (quotes.calls, quotes.puts)
-    both = [_quoted(quotes, side, place) if side.is_usable[place] else _by_smile(quotes, side, place) for side in sides]
+def _at_middle(sides: Sequence[_OneSide], place: int) -> _Option:
+    both = [side.at(place) for side in sides]
     noise = math.hypot(*(option.noise for option in both)) / 2
     return _Option(place=place, price=sum(option.price for option in both) / 2, noise=noise)
 
 
-def _quoted(quotes: ExpiryQuotes, side: Side, place: int) -> _Option:
-    scatter = USUAL_SCATTER if quotes.obstacle else quotes.smile.scatter
-    doubt = float(side.ask[place] - side.bid[place]) / 2 + TICK / 2
-    noise, is_guess = max(ROUNDING, scatter * doubt), bool(side.bid[place] <= LEAST_BID)
-    return _Option(place=place, price=float(side.mid[place]), noise=noise, is_guess=is_guess)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _OneSide:
+    """The calls or the puts, with what the smile says that they are worth."""
 
+    quotes: ExpiryQuotes
+    side: Side
+    by_smile: SmilePrices
 
-def _by_smile(quotes: ExpiryQuotes, side: Side, place: int) -> _Option:
-    price, is_guess = _priced(quotes, side, place), bool(side.is_usable[place])
-    return _Option(place=place, price=price, noise=ROUNDING, is_guess=is_guess)
+    def at(self, place: int) -> _Option:
+        """As it is quoted, or by the smile where the quote cannot be used."""
+        return self._quoted(place) if self.side.is_usable[place] else self._priced(place)
 
+    def wing(self, outwards: range, strict: bool) -> Iterator[_Option]:
+        """A wing's options from the money outwards, up to two zero bids in a row."""
+        zeros, last = 0, self._steps_to_last_zero(outwards)
+        for steps, place in enumerate(outwards):
+            zeros = zeros + 1 if self.side.has_no_bid[place] else 0
+            if zeros == ZERO_BIDS_END:
+                return
+            if self.side.is_usable[place] and (strict or steps < last or not self.side.is_least[place]):
+                yield self._quoted(place)
+            elif not zeros and not self.quotes.obstacle:
+                yield self._priced(place)
 
-def _wing(quotes: ExpiryQuotes, side: Side, outwards: range, strict: bool) -> Iterator[_Option]:
-    """A wing's options from the money outwards, up to two zero bids in a row."""
-    zeros = 0
-    for place in outwards:
-        zeros = zeros + 1 if side.has_no_bid[place] else 0
-        if zeros == ZERO_BIDS_END:
-            return
-        if side.is_usable[place] and (strict or not _is_least(side, place)):
-            yield _quoted(quotes, side, place)
-        elif not zeros and not quotes.obstacle:
-            yield _by_smile(quotes, side, place)
+    def left_out(self, beyond: slice) -> float:
+        """What options beyond the end of a wing may add to half the variance."""
+        strikes = self.quotes.strikes[beyond]
+        if self.quotes.obstacle or len(strikes) < ZERO_BIDS_END:
+            return 0.0
+        shares = _shares(strikes, self.quotes.forward.discount * self.quotes.years)
+        return float(np.sum(shares * self.by_smile.most[beyond]))
 
+    def _steps_to_last_zero(self, outwards: range) -> int:
+        """How far out lies the last option without a bid: the least quote of a nearer one tells what that is worth."""
+        without = np.flatnonzero(self.side.has_no_bid[list(outwards)])
+        return int(without[-1]) if len(without) else 0
 
-def _is_least(side: Side, place: int) -> bool:
-    """Whether a quote is the least there can be: a cent bid and two asked tell only what it is worth at most."""
-    return bool(side.bid[place] <= LEAST_BID and side.ask[place] <= LEAST_ASK)
+    def _quoted(self, place: int) -> _Option:
+        scatter = USUAL_SCATTER if self.quotes.obstacle else self.quotes.smile.scatter
+        noise = float(max(self.side.rounding[place], scatter * self.side.doubt[place]))
+        return self._option(place, float(self.side.mid[place]), noise, 0.0)
 
+    def _priced(self, place: int) -> _Option:
+        price, most = float(self.by_smile.usual[place]), float(self.by_smile.most[place])
+        noise = ROUNDING * float(self.side.steps.at(np.array([price]))[0])
+        return self._option(place, price, noise, most - price)
 
-def _priced(quotes: ExpiryQuotes, side: Side, place: int) -> float:
-    """The price that the smile gives an option whose quote is missing or crossed."""
-    strike = float(quotes.strikes[place])
-    forward = quotes.forward.ratio * quotes.spot
-    terms = Terms(
-        flags=np.array(["c" if side is quotes.calls else "p"]),
-        spot=np.array([quotes.spot]),
-        strike=np.array([strike]),
-        years=np.array([quotes.years]),
-        rate=np.array([quotes.forward.used_rate]),
-        carry=np.array([quotes.forward.carry(quotes.years)]),
-    )
-    iv = quotes.smile.beyond(math.log(strike / forward))
-    return float(prices(terms, np.array([iv]))[0])
+    def _option(self, place: int, price: float, noise: float, guessed: float) -> _Option:
+        """One that is bid at the least there can be is worth half as much or once more of it."""
+        least = price / 2 if self.side.is_least_bid[place] else 0.0
+        return _Option(place=place, price=price, noise=noise, guessed=max(guessed, least))
 
 
 def index_of(quotes: ExpiryQuotes) -> Estimate | None:
@@ -192,8 +211,9 @@ def variance_index(chain: Chain) -> Iterator[Value]:
     does between its near and next term. R is the implied rate. Three kinds of options count with the price that the
     smile of their neighbours gives them (beyond them it goes on straight for half a standard deviation, then flat):
     those whose quote is missing, those whose quote is crossed (quality counts both), and those quoted at the least
-    there can be, 0.01 to 0.02, whose mids add up to a volatility that is not there when it is low;
-    variance_index_published takes those mids as they are.
+    there can be (one step bid and two asked, 0.01 to 0.02 of options quoted in cents) where none further out is without
+    a bid: their mids add up to a volatility that is not there when it is low; variance_index_published takes them as
+    they are. What such options and those beyond the end of a wing may be worth counts as left open by the quotes.
     Source: Cboe, Volatility Index Methodology: Cboe Volatility Index (the VIX takes expiries of 23 to 37 days; here it
     is the nearest on each side of the tenor).
     Ties: of equal |C - P| the lowest strike; an expiry exactly at the tenor counts alone.
@@ -235,7 +255,7 @@ def _least_doubt(published: float | None, own: float | None) -> str:
     """That the mids of the least quotes add volatility, and how much; empty where it is little."""
     if published is None or own is None or abs(published - own) <= FINE:
         return ""
-    return f"mids of 0.01 to 0.02 add {(published - own) * 1e4:.0f} basis points"
+    return f"mids of the least quotes add {(published - own) * 1e4:.0f} basis points"
 
 
 def reach_doubt(quotes: ExpiryQuotes) -> str:
