@@ -1,7 +1,10 @@
 """Backups of a lake that is being used, and lakes restored from them."""
 
 import asyncio
+import errno
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pytest
 from tests.integration.test_lake_repair import FUTURES, ROWS, commits, counts, data_files, fill, finish, halved, rows
 
 from v6.clock import ManualClock
-from v6.data.backup import MANIFEST, back_up, restore
+from v6.data.backup import MANIFEST, PARTIAL, back_up
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
@@ -22,6 +25,7 @@ from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.outcome import Done
 from v6.data.queue_log import current
+from v6.data.restore import restore
 from v6.data.table_writer import TableWriter
 from v6.errors import LakeError, UsageError
 
@@ -100,7 +104,7 @@ def test_a_damaged_lake_is_not_backed_up_and_a_damaged_backup_not_restored(
 ) -> None:
     backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
     data_files(lake[0], FUTURES)[0].unlink()
-    with pytest.raises(LakeError, match=FUTURES):
+    with pytest.raises(LakeError, match=f"the table {FUTURES} in {lake[0]} is damaged: {lake[0]}/"):
         back_up(Lake(lake[0]), tmp_path / "backups", now=now())
     halved(data_files(backup.folder, FUTURES)[0])
     with pytest.raises(LakeError, match=f"{FUTURES} .* is damaged"):
@@ -119,6 +123,92 @@ def test_a_lake_is_never_overwritten_and_a_backup_lies_outside(
         restore(tmp_path / "backups", Lake(tmp_path / "other"))
     with pytest.raises(UsageError, match="within the lake"):
         back_up(Lake(lake[0]), lake[0] / "backups", now=now())
+
+
+def test_what_a_killed_backup_or_restore_left_is_in_nobodys_way(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    left = tmp_path / "backups" / f"{PARTIAL}20200101T000000000000Z"
+    shutil.copytree(lake[0], left)
+    (left / MANIFEST).write_text("{}")
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    assert (left.exists(), backup.linked) == (False, 0)
+    shutil.copytree(lake[0] / FUTURES, tmp_path / f"{PARTIAL}restored" / FUTURES)
+    assert restore(backup.folder, Lake(tmp_path / "restored"))["account"] == "SIM1"
+    assert not (tmp_path / f"{PARTIAL}restored").exists()
+
+
+def test_two_backups_to_one_folder_do_not_take_each_other_for_left_over(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "backups").mkdir()
+    folder = os.open(tmp_path / "backups", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(LakeError, match=r"another backup to .* is running"):
+        back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    os.close(folder)
+    back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+
+
+def test_a_lake_is_restored_where_its_folder_cannot_be_replaced(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    disk, link = tmp_path / "disk", tmp_path / "link"
+    (disk / "lost+found").mkdir(parents=True)
+    restore(backup.folder, Lake(disk))  # as a file system of its own has it
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    restore(backup.folder, Lake(link))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    restore(backup.folder, Lake("."))
+    for place in (disk, link, tmp_path / "here"):
+        assert counts(place) == counts(lake[0])
+        assert not list(place.glob(f"{PARTIAL}*"))
+    assert link.is_symlink()
+
+
+def test_a_file_system_without_links_gets_copies(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(target), None, str(self))
+
+    first = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    second = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    assert (second.copied, second.linked) == (first.copied, 0)
+
+
+@pytest.mark.parametrize("said", ["{}", "[]", "null", '{"tables": [], "account": "", "created_at": ""}', "{"])
+def test_a_manifest_that_says_nothing_is_no_backup(
+    said: str, lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    (backup.folder / MANIFEST).write_text(said)
+    with pytest.raises(UsageError, match="is no backup of v6"):
+        restore(backup.folder, Lake(tmp_path / "restored"))
+
+
+def test_a_backup_without_one_of_its_tables_names_it_and_says_what_to_do(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    shutil.rmtree(backup.folder / FUTURES)
+    with pytest.raises(LakeError, match=f"the table {FUTURES} in the backup .* restore another"):
+        restore(backup.folder, Lake(tmp_path / "restored"))
+    (tmp_path / "disk").write_text("")
+    with pytest.raises(LakeError, match=r"disk/x failed: Not a directory: "):
+        back_up(Lake(lake[0]), tmp_path / "disk" / "x", now=now())
+
+
+def test_a_lake_with_a_lost_log_is_not_backed_up_without_that_table(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    shutil.rmtree(lake[0] / FUTURES / "_delta_log")
+    with pytest.raises(LakeError, match=f"{FUTURES} in .* is damaged: .*_delta_log has no commit any more"):
+        back_up(Lake(lake[0]), tmp_path / "backups", now=now())
 
 
 def test_the_commands(lake: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from v6.data.outcome import Done
 from v6.data.table_repair import Repaired
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
-from v6.errors import LeaseLost
+from v6.errors import LeaseLost, TableDamaged
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 FUTURES = FUTURES_SNAPSHOTS.name
@@ -268,6 +268,65 @@ async def test_a_repair_that_was_killed_in_its_middle_is_finished_by_the_next(
             repair(lake)
     repair(lake)
     await finish(lake, filled[1])
+
+
+def logs_removed(lake: Path) -> None:
+    for table in TABLES:
+        shutil.rmtree(lake / table / "_delta_log")
+
+
+def logs_emptied(lake: Path) -> None:
+    """And nothing remembers how far they were flushed."""
+    shutil.rmtree(lake / ".flushed")
+    for path in [path for table in TABLES for path in commits(lake, table)]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", [logs_removed, logs_emptied], ids=lambda damage: damage.__name__)
+async def test_a_table_whose_whole_log_is_gone_is_never_taken_for_one_that_never_was(
+    lake: Path, filled: tuple[Path, dict[str, str]], damage: Damage
+) -> None:
+    damage(lake)
+    for use in (Lake(lake).check_table, Lake(lake).open):
+        with pytest.raises(TableDamaged, match=f"the table {FUTURES} in .*: run `v6 doctor --tables`"):
+            use(FUTURES)
+    for act in (Lake(lake).scan, Lake(lake).ensure):
+        with pytest.raises(TableDamaged, match=f"{FUTURES}/_delta_log has no commit any more"):
+            act(FUTURES_SNAPSHOTS)
+    q = queue(lake)
+    for look in (q.stats(), q.insert(request_type="futures", symbol="ES"), q.claim(1)):
+        with pytest.raises(TableDamaged, match=REQUESTS.name):
+            await look
+    await q.close()
+    done, lacking = repair(lake)
+    assert (sorted(done), lacking) == (sorted(TABLES), [])
+    assert LakeAccount(lake).account() == "SIM1"
+    await finish(lake, filled[1])
+
+
+@pytest.mark.parametrize(
+    "died_at", ["lake.Lake.make", "table_repair.append", "table_repair.TableRepair._end", "lake.Lake.flush"]
+)
+async def test_a_repair_that_was_killed_while_it_began_a_log_anew_is_finished_by_the_next(
+    lake: Path, filled: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, died_at: str
+) -> None:
+    for path in commits(lake, FUTURES):
+        path.unlink()
+    (broken,) = [e for e in examine_lake(Lake(lake)) if not e.is_sound]
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"v6.data.{died_at}", dies)
+        with pytest.raises(KeyboardInterrupt):
+            LakeRepair(Lake(lake), datetime.now(UTC)).repair(broken)
+    with pytest.raises(TableDamaged, match="run `v6 doctor --tables`"):
+        Lake(lake).check_table(FUTURES)
+    _, lacking = repair(lake)
+    assert not lacking
+    await finish(lake, filled[1])
+    assert [e.faults for e in examine_lake(Lake(lake)) if not e.is_sound] == []
 
 
 def test_a_writer_that_was_open_during_the_repair_is_refused(lake: Path) -> None:

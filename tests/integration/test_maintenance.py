@@ -191,6 +191,18 @@ def test_a_dry_run_says_what_there_is_to_do_and_changes_nothing(lake: Lake) -> N
     assert lake.open("market_bars").version() == version
 
 
+def test_a_file_that_cannot_be_read_is_named_and_the_other_tables_are_maintained(lake: Lake) -> None:
+    write_bars(lake)
+    record(WorkerStateTable(lake), 3)
+    broken = Path(next(iter(lake.open("market_bars").file_uris())))
+    broken.write_bytes(b"\xff" * broken.stat().st_size)  # of the right length: only reading finds it out
+    reports = {report.table: report for report in Maintainer(lake, Clock()).round(thorough=True)}
+    error = reports["market_bars"].error or ""
+    assert f"the table market_bars in {lake.url} is damaged: {broken} cannot be read" in error
+    assert error.endswith("run `v6 doctor --tables`")
+    assert (reports["worker_state"].error, reports["worker_state"].joined) == (None, 3)
+
+
 def test_a_table_that_is_not_there_is_named(lake: Lake) -> None:
     with pytest.raises(UsageError, match="there is no table nothing: known are"):
         list(Maintainer(lake, Clock()).round(["nothing"]))

@@ -18,6 +18,8 @@ from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.outcome import Done
 from v6.data.position_updates import PositionUpdatesTable
+from v6.data.worker_state import WorkerState, WorkerStateTable
+from v6.errors import TableDamaged
 
 READERS = [name for name, module in v6.EXPORTS.items() if module.startswith("v6.readers.")]
 DAY = timedelta(days=1)
@@ -177,6 +179,14 @@ READ_BACK: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": from_csv,
     ".arrow": pl.read_ipc,
 }
+
+
+def test_sql_over_a_file_that_cannot_be_read_names_it(tmp_path: Path) -> None:
+    WorkerStateTable(tmp_path).record(WorkerState(worker_id="w", state="ready", in_flight=1))
+    (broken,) = tmp_path.glob("worker_state/*/*.parquet")
+    broken.write_bytes(b"\xff" * broken.stat().st_size)
+    with pytest.raises(TableDamaged, match=f"worker_state in .* is damaged: {broken} cannot be read"):
+        v6.sql("SELECT count(*) FROM worker_state WHERE in_flight > 0", lake=tmp_path)
 
 
 @pytest.mark.parametrize("ending", READ_BACK)

@@ -44,7 +44,7 @@ async def restore(
     call: Call, source: Annotated[Path, typer.Argument(help="one backup: a folder with backup.json")]
 ) -> None:
     """Copy a backup to where the lake shall be (--lake, V6_LAKE), which must be an empty folder or none."""
-    from v6.data.backup import restore as copy_back
+    from v6.data.restore import restore as copy_back
 
     app = App(call.settings)
     manifest = await asyncio.to_thread(copy_back, source, app.lake)

@@ -31,7 +31,7 @@ def maintain(
 ) -> int:
     """Maintain the lake's tables now, beside whatever works on them; the worker does so by itself."""
     app = App(call.settings)
-    app.lake.check_usable()
+    app.lake.check_no_file() if dry_run else app.lake.check_usable()
     rounds = app.maintainer().round(table or (), dry_run=dry_run, thorough=True)
     reports = list(rounds)
     if call.out.as_json:

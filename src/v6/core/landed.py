@@ -18,6 +18,7 @@ def landed_rows(lake: Lake, spec: TableSpec, request_ids: Sequence[str]) -> pl.D
         LakeError: the table cannot be read.
     """
     if not lake.exists(spec.name):
+        lake.check_not_lost(spec.name)
         return spec.empty().select("request_id", "known_at")
     table = lake.open(spec.name)
     lake.flush(spec.name, int(table.version()))  # whoever wrote them may have died before the flush

@@ -1,4 +1,4 @@
-"""Backups of a local lake while it is used, and their restoration.
+"""Backups of a local lake while it is used; ``v6.data.restore`` brings them back.
 
 The queue is pinned first and everything else after it: so whatever the copy of the queue calls a success has its rows
 in the copies of the result tables. Rows of requests that were still open may be there already; recovery finds them.
@@ -6,10 +6,12 @@ in the copies of the result tables. Rows of requests that were still open may be
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from v6.data.describe import specs
 from v6.data.flush import LOG, flush_file_system, flush_paths
 from v6.data.ib_request import REQUESTS
 from v6.data.lake import Lake
@@ -56,64 +59,72 @@ def back_up(lake: Lake, target: Path, *, now: datetime) -> Backup:
 
     Raises:
         UsageError: the target lies within the lake.
-        LakeError: a table is damaged, or the target cannot be written; nothing is left of the attempt.
+        LakeError: a table is damaged, another backup to the target runs, or it cannot be written; nothing is left of
+            the attempt.
     """
-    folder = Path(lake.url)
     _check_place(lake, target)
     final = target / f"{now:%Y%m%dT%H%M%S%fZ}"
     partial = target / f"{PARTIAL}{final.name}"
     try:
-        partial.mkdir(parents=True)
-        before = _newest(target)
-        tables, copied, linked = [], 0, 0
-        for name in sorted(lake.table_names(), key=lambda name: (name != REQUESTS.name, name)):
-            table = _copy_table(lake, name, partial / name)
-            sizes = [_take(folder / name / p, partial / name / p, before and before / name / p) for p in table.files]
-            copied, linked = copied + sum(sizes), linked + sizes.count(0)
-            tables.append(table)
-        _write_manifest(partial, lake, tables, now)
-        _check_sound(partial, [table.name for table in tables])
-        flush_file_system(partial)
-        partial.rename(final)
-        flush_paths([target])
+        target.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            _clear(target)
+            backup = _copy_tables(lake, partial, final)
+            _write_manifest(partial, lake, backup.tables, now)
+            _check_copies(lake, partial, backup.tables)
+            flush_file_system(partial)
+            partial.rename(final)
+            flush_paths([target])
     except OSError as error:
-        raise LakeError(f"the backup to {target} failed: {error}") from error
+        raise LakeError(f"the backup to {target} failed: {reason_of(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Backup(folder=final, tables=tuple(tables), copied=copied, linked=linked)
+    return backup
 
 
-def restore(backup: Path, lake: Lake) -> dict[str, Any]:
-    """Copy a backup to where a lake shall be; its manifest. What is there must be no lake. Blocks.
-
-    Raises:
-        UsageError: there is a lake already, or the backup is none.
-        LakeError: the backup is damaged, or the lake cannot be written; nothing is left of the attempt.
-    """
-    folder = Path(lake.url)
-    manifest = _read_manifest(backup)
-    if not lake.is_local or (folder.exists() and any(folder.iterdir())):
-        raise UsageError(f"{lake.url} is no empty folder: move it away, or name another with --lake")
-    _check_sound(backup, manifest["tables"])
-    partial = folder.absolute().with_name(f"{PARTIAL}{folder.name}")
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """One backup to a folder at a time, as far as its file system has locks."""
+    folder = os.open(target, os.O_RDONLY)
     try:
-        for name in manifest["tables"]:
-            shutil.copytree(backup / name, partial / name)
-        flush_file_system(partial)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-        flush_paths([folder.absolute().parent])
-    except OSError as error:
-        raise LakeError(f"the lake {lake.url} could not be restored: {error}") from error
+        with suppress(OSError):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LakeError(f"another backup to {target} is running: wait for its end") from error
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return manifest
+        os.close(folder)
+
+
+def _clear(target: Path) -> None:
+    """Take away what backups that were killed left."""
+    for left in target.glob(f"{PARTIAL}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _copy_tables(lake: Lake, partial: Path, final: Path) -> Backup:
+    before = _newest(final.parent)
+    partial.mkdir()
+    tables, copied, linked = [], 0, 0
+    for name in sorted(lake.table_names(), key=lambda name: (name != REQUESTS.name, name)):
+        table = _copy_table(lake, name, partial / name)
+        places = [(Path(lake.uri(name)) / p, partial / name / p, before and before / name / p) for p in table.files]
+        try:
+            sizes = [take(*place) for place in places]
+        except FileNotFoundError:
+            lake.check_table(name)  # says what is missing; else it was vacuumed, and trying again helps
+            raise
+        copied, linked = copied + sum(sizes), linked + sizes.count(0)
+        tables.append(table)
+    return Backup(folder=final, tables=tuple(tables), copied=copied, linked=linked)
 
 
 def _check_place(lake: Lake, target: Path) -> None:
     if not lake.is_local:
         raise UsageError(f"the lake {lake.url} is an object store: use its versions or its copies")
+    for spec in specs():
+        lake.check_not_lost(spec.name)
     if not lake.table_names():
         raise LakeError(f"there are no tables in {lake.url}: name the lake's folder")
     if target.resolve().is_relative_to(Path(lake.url).resolve()):
@@ -164,18 +175,25 @@ def _versioned(log: Path, pattern: Any) -> Iterator[tuple[int, str]]:
             yield int(match[1]), entry.name
 
 
-def _take(source: Path, target: Path, earlier: Path | None) -> int:
+def take(source: Path, target: Path, earlier: Path | None) -> int:
     """Link a file to the earlier backup's, or copy it; bytes copied. A data file never changes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if earlier is not None and earlier.exists() and earlier.stat().st_size == source.stat().st_size:
-        target.hardlink_to(earlier)
-        return 0
+        with suppress(OSError):  # a file system without links, or a file with too many
+            target.hardlink_to(earlier)
+            return 0
     shutil.copy2(source, target)
     return target.stat().st_size
 
 
 def _newest(target: Path) -> Path | None:
-    return max((manifest.parent for manifest in target.glob(f"*/{MANIFEST}")), default=None)
+    return max(_backups(target), default=None)
+
+
+def _backups(target: Path) -> Iterator[Path]:
+    """The finished backups in a folder."""
+    found = (manifest.parent for manifest in target.glob(f"*/{MANIFEST}"))
+    return (folder for folder in found if not folder.name.startswith(PARTIAL))
 
 
 def _write_manifest(folder: Path, lake: Lake, tables: Iterable[PinnedTable], now: datetime) -> None:
@@ -188,20 +206,28 @@ def _write_manifest(folder: Path, lake: Lake, tables: Iterable[PinnedTable], now
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_manifest(backup: Path) -> dict[str, Any]:
+def read_manifest(backup: Path) -> dict[str, Any]:
+    """What a backup says of itself: account, created_at, and its tables by name. Raises UsageError when it is none."""
     try:
         manifest: dict[str, Any] = json.loads((backup / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        near = sorted(path.parent.name for path in backup.glob(f"*/{MANIFEST}"))
-        advice = f": the newest of it is {backup / near[-1]}" if near else ""
-        raise UsageError(f"{backup} is no backup of v6: it has no readable {MANIFEST}{advice}") from error
+        is_whole = {"account", "created_at", "tables"} <= manifest.keys() and isinstance(manifest["tables"], dict)
+    except (OSError, ValueError, AttributeError):
+        is_whole = False
+    if not is_whole:
+        near = max((folder.name for folder in _backups(backup)), default=None)
+        advice = f": the newest of it is {backup / near}" if near else ""
+        raise UsageError(f"{backup} is no backup of v6: it has no readable {MANIFEST}{advice}")
     return manifest
 
 
-def _check_sound(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        faults = examine_table(folder, name).faults
-        if faults:
-            raise LakeError(
-                f"the table {name} in {folder} is damaged: {faults[0]}: run `v6 doctor --tables` on the lake"
-            )
+def _check_copies(lake: Lake, partial: Path, tables: Iterable[PinnedTable]) -> None:
+    """What is wrong with a copy is wrong with the lake's own file, which the text names."""
+    for table in tables:
+        for fault in examine_table(partial, table.name).faults:
+            where = fault.replace(str(partial), lake.url)
+            raise LakeError(f"the table {table.name} in {lake.url} is damaged: {where}: run `v6 doctor --tables`")
+
+
+def reason_of(error: OSError) -> str:
+    """Why, and at which file."""
+    return ": ".join(str(part) for part in (error.strerror or error, error.filename2 or error.filename) if part)

@@ -509,6 +509,7 @@ class IBRequestQueue:
             self._writer.refresh()
         else:
             self.lake.check_no_file()
+            self.lake.check_not_lost(REQUESTS.name)
 
     def _stats(self) -> QueueStats:
         self._look()

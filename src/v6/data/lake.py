@@ -26,7 +26,7 @@ from v6.data.delta import (
 from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, was_flushed
 from v6.data.refusal import check_room, raise_refusal
-from v6.data.table_examination import Depth, first_fault, wrong_size
+from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, TableDamaged, TableIncompatible
 
@@ -111,6 +111,24 @@ class Lake:
                 f"the lake {self.url} cannot be reached ({reason}): check address and credentials"
             ) from error
 
+    def is_lost(self, name: str) -> bool:
+        """True for a table that was there and whose log has no version left: data files, or the mark of how far it was
+        flushed, tell (local lakes)."""
+        if not self.is_local or self.exists(name):
+            return False
+        folder = Path(self.url)
+        was_there = was_flushed(folder, name) or next(data_files_in(folder / name), None) is not None
+        return was_there and not self.exists(name)  # another may have made it, and written, in between
+
+    def check_not_lost(self, name: str) -> None:
+        """Make sure that a table which is absent never was there. Raises TableDamaged."""
+        if self.is_lost(name):
+            fault = f"{self.uri(name)}/_delta_log has no commit any more"
+            raise TableDamaged(self._damage_text(name, fault), table=name)
+
+    def _damage_text(self, name: str, fault: str) -> str:
+        return f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
+
     def table_names(self) -> list[str]:
         """The tables that exist, by name (local lakes)."""
         return sorted(log.parent.name for log in Path(self.url).glob("*/_delta_log") if _has_versions(log))
@@ -124,6 +142,7 @@ class Lake:
         try:
             return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
         except TableNotFoundError as error:
+            self.check_not_lost(name)
             raise TableDamaged(
                 f"the table {name} is not in the lake {self.url}: run a worker once to make it"
             ) from error
@@ -135,10 +154,7 @@ class Lake:
         fault = first_fault(Path(self.url), name, Depth.FOOTERS) if self.is_local else None
         if fault is None and not isinstance(error, DeltaError):
             return LakeError(f"the table {name} in {self.url} could not be read: {first_line(error)}")
-        return TableDamaged(
-            f"the table {name} in {self.url} is damaged: {fault or first_line(error)}: run `v6 doctor --tables`",
-            table=name,
-        )
+        return TableDamaged(self._damage_text(name, fault or first_line(error)), table=name)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
@@ -166,8 +182,7 @@ class Lake:
             path = f"{self.uri(name)}/{unquote(encoded)}"
             what = wrong_size(path, size)
             if what:
-                text = f"the table {name} in {self.url} is damaged: {path} {what}: run `v6 doctor --tables`"
-                raise TableDamaged(text, table=name)
+                raise TableDamaged(self._damage_text(name, f"{path} {what}"), table=name)
 
     def opened_whole(self, name: str) -> DeltaTable:
         """A table at its newest version with every file in its place. Blocks. Raises TableDamaged."""
@@ -185,12 +200,11 @@ class Lake:
         Raises:
             TableDamaged: something is wrong; the text names the file.
         """
-        if not self.is_local or not (self.exists(name) or was_flushed(Path(self.url), name)):
+        if not self.is_local or not (self.exists(name) or self.is_lost(name)):
             return
         fault = first_fault(Path(self.url), name, Depth.ROWS if deep else Depth.SIZES)
         if fault is not None:
-            text = f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
-            raise TableDamaged(text, table=name)
+            raise TableDamaged(self._damage_text(name, fault), table=name)
 
     def reopened(self, name: str, table: DeltaTable | None) -> DeltaTable:
         """A table at its newest version, from an object of it that was opened before. Raises TableDamaged."""
@@ -209,13 +223,19 @@ class Lake:
 
         Raises:
             TableIncompatible: the stored columns differ from the spec otherwise; the text shows how.
+            TableDamaged: it was there, and its log is gone or cannot be read.
         """
         self.check_usable()
         if not self.exists(spec.name):
-            self.check_room(spec.empty())
-            self._create(spec)
-            self.flush(spec.name, 0)
+            self.check_not_lost(spec.name)
+            self.make(spec)
         return self._fitting(spec, self.open(spec.name))
+
+    def make(self, spec: TableSpec) -> None:
+        """Make a table that is absent, whatever lies in its folder. Raises LakeError."""
+        self.check_room(spec.empty())
+        self._create(spec)
+        self.flush(spec.name, 0)
 
     def _fitting(self, spec: TableSpec, table: DeltaTable) -> DeltaTable:
         _check_compatible(spec, table)
@@ -254,6 +274,7 @@ class Lake:
             TableDamaged: the log cannot be read, or a file is not there with its size.
         """
         if not self.exists(spec.name):
+            self.check_not_lost(spec.name)
             return spec.empty().lazy()
         return self.scan_opened(spec, self.opened_whole(spec.name))
 

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from v6.data.describe import specs
-from v6.data.flush import MARKS, was_flushed
+from v6.data.flush import MARKS
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
@@ -111,13 +111,14 @@ class LakeRepair:
                 file.writelines(json.dumps(request.as_json()) + "\n" for request in short)
 
 
-def _once_flushed(lake: Path) -> list[str]:
-    """Tables that were there once, whether or not they have any commit left."""
-    return [mark.name for mark in (lake / MARKS).glob("*") if was_flushed(lake, mark.name)]
+def _lost(lake: Lake) -> list[str]:
+    """Tables that were there once and have no commit left."""
+    marked = {mark.name for mark in (Path(lake.url) / MARKS).glob("*")}
+    return [name for name in marked | {spec.name for spec in specs()} if lake.is_lost(name)]
 
 
 def _queue_first(lake: Lake, names: Collection[str]) -> list[str]:
-    there = sorted({*lake.table_names(), *_once_flushed(Path(lake.url))})
+    there = sorted({*lake.table_names(), *_lost(lake)})
     absent = sorted(set(names) - set(there))
     if absent:
         raise LakeError(f"the lake {lake.url} has no table {', '.join(absent)}: it has {', '.join(there) or 'none'}")

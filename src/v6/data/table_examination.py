@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -79,12 +79,13 @@ def first_fault(lake: Path, table: str, depth: Depth = Depth.SIZES) -> str | Non
 
 def orphans(examination: Examination) -> list[Path]:
     """Data files that no commit names, oldest first: what torn commits had written, or failed ones left behind."""
-    named = examination.log.named
-    found = [path for path in _data_files(examination.folder) if str(path.relative_to(examination.folder)) not in named]
+    named, folder = examination.log.named, examination.folder
+    found = [path for path in data_files_in(folder) if str(path.relative_to(folder)) not in named]
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-def _data_files(folder: Path) -> Iterable[Path]:
+def data_files_in(folder: Path) -> Iterator[Path]:
+    """Every data file below a table's folder, whether or not a commit names it."""
     return (path for path in folder.rglob("*.parquet") if not path.relative_to(folder).parts[0].startswith("_"))
 
 

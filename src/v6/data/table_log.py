@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from v6.data.commit_file import CommitFile, commit_path, read_commit
 from v6.data.flush import HINT_NAME, LOG, mark_of
 
+BEGINS_ANEW = "_begins_anew"  # in a table's folder while a repair gives it a new log: until it goes, rows are lacking
 COMMIT_NAME = re.compile(r"(\d{20})\.json")
 CHECKPOINT_NAME = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
@@ -97,9 +98,10 @@ def read_log(lake: Path, table: str) -> TableLog:
     commits, checkpoints = _versions(log.log)
     log.checkpoint = _play_checkpoint(log, checkpoints)
     start = 0 if log.checkpoint is None else log.checkpoint + 1
-    newest = max([mark_of(lake, table).read(), *commits, *checkpoints], default=-1)
+    newest = max([_flushed(lake, table), *commits, *checkpoints, 0])
     if log.checkpoint is None and 0 not in commits and checkpoints:
         log.is_lost = True
+    _judge_new_log(log)
     repairs: list[int] = []
     for version in range(start, newest + 1):
         commit = _commit(log, version)
@@ -116,11 +118,28 @@ def read_log(lake: Path, table: str) -> TableLog:
 
 
 def _versions(log: Path) -> tuple[set[int], set[int]]:
-    names = [entry.name for entry in log.iterdir()]
+    try:
+        names = [entry.name for entry in log.iterdir()]
+    except FileNotFoundError:  # gone with all its commits
+        names = []
     return (
         {int(match[1]) for name in names if (match := COMMIT_NAME.fullmatch(name))},
         {int(match[1]) for name in names if (match := CHECKPOINT_NAME.fullmatch(name))},
     )
+
+
+def _flushed(lake: Path, table: str) -> int:
+    mark = mark_of(lake, table)
+    return mark.read() if mark.log.is_dir() else -1
+
+
+def _judge_new_log(log: TableLog) -> None:
+    """A log that a repair began, and did not come to fill, has no version worth playing."""
+    marker = log.log.parent / BEGINS_ANEW
+    if marker.exists():
+        log.is_lost = True
+        what = "tells of a repair that was not finished"
+        log.faults.append(LogFault(path=marker, version=-1, what=what, is_checkpoint=True))
 
 
 def _play_checkpoint(log: TableLog, checkpoints: set[int]) -> int | None:

@@ -22,6 +22,7 @@ from v6.data.delta import DeltaError, DeltaTable, append, drop_missing_files, sc
 from v6.data.flush import HINT_NAME, LOG, flush_paths
 from v6.data.lake import Lake
 from v6.data.table_examination import Examination, orphans, unreadable, unreadable_rows
+from v6.data.table_log import BEGINS_ANEW
 from v6.data.table_spec import TableSpec
 from v6.data.table_writer import SEQUENCE_BITS
 from v6.errors import LakeError, TableDamaged
@@ -91,6 +92,7 @@ class TableRepair:
         self._acknowledged = acknowledged
         self._is_new = self._log.is_lost or not self._log.has_metadata
         self._done = Repaired(table=examination.table)
+        self._marker = examination.folder / BEGINS_ANEW
 
     def run(self) -> Repaired:
         """Make the table usable again, losing as little as can be.
@@ -108,6 +110,7 @@ class TableRepair:
             if self._acknowledged.rows and (self._log.torn_commits or self._is_new or self._done.rows_lost):
                 self._done.short = _lacking(table, self._acknowledged)
             self._lake.flush(self._found.table, int(table.version()))
+            self._marker.unlink(missing_ok=True)
         except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
             raise LakeError(f"the table {self._found.table} could not be repaired: {error}") from error
         return self._done
@@ -134,8 +137,10 @@ class TableRepair:
             raise TableDamaged(
                 f"the table {self._found.table} lost its columns with its log and is none of v6: restore a backup"
             )
+        self._marker.write_text("a repair fills the log anew: run `v6 doctor --tables` again\n", encoding="utf-8")
+        flush_paths([self._marker, self._found.folder])
         self._aside.take(self._found.folder / LOG)
-        self._lake.ensure(self._spec)
+        self._lake.make(self._spec)
         self._log.named.clear()
         self._log.written_at = 0.0
         self._note("its log could not be read any more: began a new one")

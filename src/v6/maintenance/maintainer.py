@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from v6.clock import Clock
-from v6.data.delta import DeltaError
 from v6.data.ib_request import REQUESTS
-from v6.data.lake import Lake
+from v6.data.lake import READ_ERRORS, Lake
 from v6.data.table import tables
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, UsageError
@@ -80,7 +79,7 @@ class Maintainer:
         try:
             self._lake.check_table(spec.name)  # what a torn commit had written is found again only while it lies there
             report = upkeep.plan() if dry_run else upkeep.maintain()
-        except (LakeError, DeltaError, OSError) as error:
+        except (LakeError, *READ_ERRORS) as error:
             report = TableReport(table=spec.name, error=" ".join(str(error).split()))
         return replace(report, seconds=round(self._clock.machine_monotonic() - began, 3))
 

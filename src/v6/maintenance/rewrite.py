@@ -104,11 +104,13 @@ class Rewriter:
         Raises:
             ContentDiffers: the new file does not hold what was to be written; nothing was committed.
             DiskRefuses: the disk has no room for the new file.
+            TableDamaged: a file of the table is not as it must be.
             LakeError: the files cannot be read or written.
         """
         files = folder_of(self._lake, table)
         try:
-            before = read_files(table, files, sources)
+            with self._lake.reading(self._spec.name):
+                before = read_files(table, files, sources)
             wanted = before if change is None else change(before)
             done = Rewritten(
                 is_committed=False,

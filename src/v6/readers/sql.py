@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from v6.data.delta import DeltaError, query
 from v6.data.lake import Lake
-from v6.errors import UsageError
+from v6.errors import TableDamaged, UsageError
 from v6.readers.where import lake_of
 
 READS = re.compile(r"\s*(--[^\n]*\n\s*)*(SELECT|WITH)\b", re.IGNORECASE)
@@ -30,6 +32,16 @@ def sql(text: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     tables = {name: place.opened_whole(name) for name in named}
     try:
         return query(tables, text).lazy()
-    except DeltaError as error:
+    except (DeltaError, pa.ArrowException) as error:
+        _check_readable(place, named, error)
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"this SQL cannot be run: {reason}; the tables are {', '.join(names) or 'none'}") from error
+
+
+def _check_readable(place: Lake, names: Sequence[str], error: Exception) -> None:
+    """Raise TableDamaged when what went wrong while rows were read is a table's fault, not the text's."""
+    if isinstance(error, pa.ArrowException):
+        for name in names:
+            damaged = place.damaged(name, error)
+            if isinstance(damaged, TableDamaged):
+                raise damaged from error
