@@ -41,6 +41,17 @@ async def test_a_request_runs_from_pending_to_success(tmp_path: Path) -> None:
     assert q.request_history(request_id).collect()["status"].to_list() == ["PENDING", "PROCESSING", "SUCCESS"]
 
 
+async def test_a_script_inserts_what_the_installed_types_take_with_their_defaults(tmp_path: Path) -> None:
+    q = IBRequestQueue(tmp_path)
+    request = await q.get(await q.insert(request_type="market_bars", symbol="SPY", parameters={"bar_size": "1 day"}))
+    assert (request.priority, request.result_table) == (3, "market_bars")
+    for wrong in ({"request_type": "no_such_type"}, {"request_type": "option_chain", "parameters": {"dtee": 45}}):
+        with pytest.raises(RequestError, match=r"no_such_type|dtee"):
+            await q.insert(symbol="SPY", **wrong)
+    assert q.requests().collect().height == 1
+    await q.close()
+
+
 async def test_waiting_sees_the_end_although_another_look_has_seen_it_first(tmp_path: Path) -> None:
     q, worker = IBRequestQueue(tmp_path), queue(tmp_path)
     request_id = await insert(q)

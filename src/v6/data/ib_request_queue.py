@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from v6.data.queue_state import KEY_MEMORY, ClaimLimits, QueueState
 from v6.data.queue_writer import QueueWriter
 from v6.data.recent_claims import Rate
 from v6.data.transitions import as_json, cancelled, claimed, duplicate, expired, is_claim_of, replayed, settled
-from v6.errors import RequestConflict, UnknownRequest
+from v6.errors import RequestConflict, SettingsError, UnknownRequest
 
 __all__ = ["IBRequest", "IBRequestQueue", "NewRequest", "Priority", "QueueStats", "RequestStatus", "Turn"]
 
@@ -550,9 +550,10 @@ class IBRequestQueue:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
 
 
+@cache
 def _installed_check() -> InsertCheck:
     """The check that the installed catalogue registered, so that nobody inserts past it by leaving it out."""
     for point in entry_points(group="v6.insert_check"):
         check: InsertCheck = point.load()
         return check
-    return NewRequest.checked
+    raise SettingsError("v6 is not installed, so nothing says which requests there are: `make setup`, or give `check`")
