@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
 from tests.integration.test_tables_readers import NOON, bar, frame, future, holding, option
 
 import v6
+from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.futures_snapshots import FuturesSnapshotsTable
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest
 from v6.data.market_bars import MarketBarsTable
@@ -70,6 +72,70 @@ def test_a_table_that_is_not_there_yet_is_empty_with_its_columns(tmp_path: Path)
     assert v6.bars("SPY", lake=tmp_path).collect().is_empty()
     assert v6.futures("ES", lake=tmp_path).collect().is_empty()
     assert v6.positions(lake=tmp_path).collect().is_empty()
+
+
+NAIVE = NOON.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("option_chain", {"symbol": 123}, r"option_chain\(symbol=123\): symbol has to be a text that is not empty"),
+        ("option_chain", {"symbol": " "}, "symbol has to be a text that is not empty"),
+        ("option_chain", {"symbol": ["SPY"]}, "symbol has to be a text"),
+        (
+            "option_chain",
+            {"symbol": "SPY", "expiry": "2026-11-24"},
+            r"expiry has to be a date such as date\(20",
+        ),
+        ("option_chain", {"symbol": "SPY", "expiry": NOON}, "expiry has to be a date"),
+        ("option_chain", {"symbol": "SPY", "as_of": NAIVE}, r"as_of has no zone: write datetime\(.*tzinfo=UTC\)"),
+        ("option_chain", {"symbol": "SPY", "clean": 1}, "clean has to be True or False"),
+        ("option_history", {"strike": "260"}, "strike has to be a number"),
+        ("option_history", {"con_id": 1.5}, "con_id has to be a whole number"),
+        ("option_history", {"right": "call"}, "there is no right 'call': known are C, P"),
+        ("bars", {"symbol": "SPY", "start": NAIVE.date()}, "start has to be a datetime with its zone"),
+        (
+            "statistics",
+            {"statistic": "bta"},
+            "no statistic 'bta': did you mean beta.*known are return, .*, iv_rank",
+        ),
+        ("statistics", {"start": "2026-11-24"}, "start has to be a date"),
+        ("statistics_wide", {"statistics": "beta"}, "statistics has to be a list of texts"),
+        ("statistics_wide", {"statistics": ["beta", "vix"]}, "there is no statistic 'vix'"),
+        ("iv_surface", {"symbol": "SPY", "strikes": 260.0}, "strikes has to be a list of numbers"),
+        ("iv_surface", {"symbol": "SPY", "strikes": ["260"]}, "strikes has to be a list of numbers"),
+        ("iv_surface", {"symbol": "SPY", "expiries": [NOON]}, "expiries has to be a list of dates"),
+        ("requests", {"status": "DONE"}, "there is no status 'DONE': known are PENDING, "),
+        ("quality_flags", {"check": "crosed"}, "there is no check 'crosed': did you mean crossed"),
+        ("quality_flags", {"table_name": "bars"}, "there is no examined table 'bars': .*known are option_snapshots"),
+        ("sql", {"text": None}, "text has to be a text"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_is_named_with_what_can(
+    tmp_path: Path, name: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(v6.UsageError, match=message) as raised:
+        getattr(v6, name)(**arguments, lake=tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_numbers_and_lists_of_other_libraries_are_taken(tmp_path: Path) -> None:
+    strikes, expiries = np.array([260, 270]), pl.Series([date(2026, 12, 18)])
+    assert v6.iv_surface("SPY", strikes=strikes, expiries=expiries, lake=tmp_path).collect().is_empty()  # type: ignore[arg-type]
+    assert v6.option_history(con_id=np.int64(1), strike=np.float32(260), lake=tmp_path).collect().is_empty()  # type: ignore[arg-type]
+
+
+def test_a_statistic_that_somebody_stored_under_a_name_of_his_own_is_read(tmp_path: Path) -> None:
+    row = {
+        "timestamp": NOON, "date": NOON.date(), "symbol": "SPY", "statistic": "mine", "value": 1.0,
+        "n_observations": 1, "quality": "ok", "request_id": "r", "known_at": NOON,
+    }  # fmt: skip
+    DerivedStatisticsTable(tmp_path).append(pl.DataFrame([row]))
+    assert v6.statistics("SPY", "mine", lake=tmp_path).collect().height == 1
+    with pytest.raises(v6.UsageError, match="there is no statistic 'mien': did you mean mine"):
+        v6.statistics("SPY", "mien", lake=tmp_path)
 
 
 def test_a_chain_as_last_seen_as_last_complete_and_as_of_a_moment(tmp_path: Path) -> None:

@@ -211,9 +211,14 @@ def test_what_lies_outside_is_said_to_be_extrapolated(lake: Lake) -> None:
     grid = surface.grid([spot, 2 * spot], [date(2026, 12, 24)])
     assert grid["extrapolation"].to_list() == [None, "above the strikes that were quoted"]
     assert all(0.05 < iv < 2 for iv in grid["iv"])
-    for strike, expiry in ((0.0, date(2026, 12, 24)), (spot, date(2026, 11, 20))):
-        with pytest.raises(ValueError, match="has to be above 0"):
-            surface.iv(strike, expiry)
+    for strike in (0.0, -5.0, math.nan, math.inf, 1e-300):
+        no_strike = surface.iv(strike, date(2026, 12, 24))
+        assert (no_strike.iv, no_strike.quality) == (None, f"{strike} is no strike: it has to be above 0")
+    assert surface.iv(spot, date(2026, 11, 20)).quality == "it lies before the surface's date 2026-11-24"
+    assert surface.iv(spot, date(9999, 12, 31)).extrapolation.startswith("later than the last expiry")
+    mixed = surface.grid([0.0, spot], [date(2026, 11, 20), date(2026, 12, 24)])
+    assert mixed["iv"].is_null().to_list() == [True, True, True, False]
+    assert surface.grid([], [date(2026, 12, 24)]).is_empty()
 
 
 def test_the_surface_of_a_date_as_it_was_known(lake: Lake) -> None:
@@ -227,7 +232,10 @@ def test_the_surface_of_a_date_as_it_was_known(lake: Lake) -> None:
     now, before = (VolSurface.read(lake, "SPY", DAY, as_of=moment) for moment in (None, NOW))
     assert now is not None
     assert before is not None
-    assert now.iv(spot, expiry).iv > before.iv(spot, expiry).iv
+    higher, lower = now.iv(spot, expiry).iv, before.iv(spot, expiry).iv
+    assert higher is not None
+    assert lower is not None
+    assert higher > lower
     assert table.current(symbol="SPY").collect().height == frame.height
     assert VolSurface.read(lake, "SPY", date(2026, 11, 23)) is None
     assert VolSurface.read(lake, "QQQ") is None

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from v6.derivations.sound import sound_prices
 from v6.derivations.statistic import joined
 
 YEAR = 252  # sessions
@@ -34,9 +35,10 @@ class BarHistory:
 
     @classmethod
     def of(cls, bars: pl.DataFrame, *, market: pl.DataFrame | None = None) -> Self:
-        """From frames with date, open, high, low, close, one row a date; ``market`` is the index that beta is to."""
-        ordered = bars.sort("date")
-        prices = {name: ordered[name].cast(pl.Float64).to_numpy() for name in PRICES}
+        """From frames with date, open, high, low, close, one row a date (of several the last); ``market`` is the index
+        that beta is to."""
+        ordered = bars.drop_nulls("date").unique("date", keep="last").sort("date")
+        prices = {name: sound_prices(ordered[name].cast(pl.Float64).to_numpy()) for name in PRICES}
         closes = None if market is None else MarketCloses.of(market)
         return cls(days=ordered["date"].to_numpy(), market=closes, **prices)
 
@@ -63,7 +65,7 @@ class BarHistory:
     def obstacle(self) -> str:
         """Why nothing can be computed from these bars; empty when something can."""
         prices = np.stack([self.open, self.high, self.low, self.close])
-        bad = ~np.all(np.isfinite(prices) & (prices > 0), axis=0)
+        bad = ~np.all(np.isfinite(prices), axis=0)
         return f"the bar of {self.days[bad][0]} has a price that is missing or not positive" if bad.any() else ""
 
     @cached_property
@@ -100,7 +102,9 @@ class MarketCloses:
     @classmethod
     def of(cls, bars: pl.DataFrame) -> Self:
         """From a frame with date and close."""
-        return cls(by_day=dict(bars.select("date", "close").iter_rows()))
+        known = bars.drop_nulls(["date", "close"])
+        closes = sound_prices(known["close"].cast(pl.Float64).to_numpy())
+        return cls(by_day=dict(zip(known["date"].to_list(), closes.tolist(), strict=True)))
 
     def on(self, days: npt.NDArray[np.datetime64]) -> Floats:
         """The closes of those days, NaN where there is none."""

@@ -6,18 +6,22 @@ pyvolr computes (Jäckel's rational method); a volatility counts only when it gi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from pyvolr import bs
 
 VOLATILITY_RANGE = (0.001, 10.0)
+LEAST, LARGEST = 1e-12, 1e12  # of a spot or strike, in currency; of years
+LARGEST_GROWTH = 100.0  # of a rate or carry times years, to either side
 PRICE_TOLERANCE = 1e-8  # of the underlying's price: how near a volatility brings its price back
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.str_]
 
 SOLVED = ""
+UNSOUND = "spot, strike and years have to be above zero, rate and carry known, the right c or p"
 NO_PRICE = "there is no price above zero"
 BELOW_INTRINSIC = "the price is below the option's intrinsic value"
 ABOVE_BOUND = "the price is above what any volatility gives"
@@ -38,6 +42,24 @@ class Terms:
     years: Floats
     rate: Floats
     carry: Floats
+
+    @cached_property
+    def are_sound(self) -> npt.NDArray[np.bool_]:
+        """Where an option can be priced with these numbers."""
+        spot, strike, years = ((x > LEAST) & (x < LARGEST) for x in (self.spot, self.strike, self.years))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rate, carry = (np.abs(x * self.years) < LARGEST_GROWTH for x in (self.rate, self.carry))
+        sound: npt.NDArray[np.bool_] = spot & strike & years & rate & carry & np.isin(self.flags, ("c", "p"))
+        return sound
+
+    @cached_property
+    def made_sound(self) -> Terms:
+        """The same with harmless numbers where no option can be priced."""
+        if self.are_sound.all():
+            return self
+        numbers = ("spot", "strike", "years", "rate", "carry")
+        mended = {name: np.where(self.are_sound, getattr(self, name), 1.0) for name in numbers}
+        return Terms(flags=np.where(self.are_sound, self.flags, "c"), **mended)
 
     def intrinsic(self) -> Floats:
         """The least a European option is worth."""
@@ -60,15 +82,20 @@ class ImpliedVolatilities:
 
 
 def prices(terms: Terms, iv: Floats) -> Floats:
-    """Prices in currency; NaN where a volatility is."""
+    """Prices in currency; NaN where a volatility is none (below 0, not finite) or the terms are not sound."""
+    sound, known = terms.made_sound, terms.are_sound & (iv >= 0) & np.isfinite(iv)
     found: Floats = np.asarray(
-        bs.price(terms.flags, terms.spot, terms.strike, terms.years, terms.rate, iv, q=terms.carry), dtype=np.float64
+        bs.price(
+            sound.flags, sound.spot, sound.strike, sound.years, sound.rate, np.where(known, iv, 0.2), q=sound.carry
+        ),
+        dtype=np.float64,
     )
-    return found
+    return np.where(known, found, np.nan)
 
 
 def implied_volatilities(price: Floats, terms: Terms) -> ImpliedVolatilities:
     """The volatilities that give these prices; null with the reason where none does, within 1e-8 of spot."""
+    is_sound, terms = terms.are_sound, terms.made_sound
     iv = np.asarray(
         bs.implied_vol(
             price, terms.flags, terms.spot, terms.strike, terms.years, terms.rate, q=terms.carry, on_error="ignore"
@@ -76,8 +103,8 @@ def implied_volatilities(price: Floats, terms: Terms) -> ImpliedVolatilities:
         dtype=np.float64,
     )
     why = np.select(
-        [~(price > 0), price < terms.intrinsic(), price >= terms.bound(), ~_gives_back(price, terms, iv)],
-        [NO_PRICE, BELOW_INTRINSIC, ABOVE_BOUND, TELLS_NOTHING],
+        [~is_sound, ~(price > 0), price < terms.intrinsic(), price >= terms.bound(), ~_gives_back(price, terms, iv)],
+        [UNSOUND, NO_PRICE, BELOW_INTRINSIC, ABOVE_BOUND, TELLS_NOTHING],
         SOLVED,
     )
     return ImpliedVolatilities(iv=np.where(why == SOLVED, iv, np.nan), why=why)
@@ -102,7 +129,10 @@ class GreekArrays:
 
 
 def greeks(terms: Terms, iv: Floats) -> GreekArrays:
-    """The greeks at these volatilities; NaN where a volatility is."""
-    found = bs.greeks(terms.flags, terms.spot, terms.strike, terms.years, terms.rate, iv, q=terms.carry)
-    raw = {name: np.asarray(found[name], dtype=np.float64) for name in ("delta", "gamma", "vega", "theta")}
+    """The greeks at these volatilities; NaN where one is none (not above 0, not finite) or the terms are not sound."""
+    sound, known = terms.made_sound, terms.are_sound & (iv > 0) & np.isfinite(iv)
+    found = bs.greeks(
+        sound.flags, sound.spot, sound.strike, sound.years, sound.rate, np.where(known, iv, 0.2), q=sound.carry
+    )
+    raw = {name: np.where(known, found[name], np.nan) for name in ("delta", "gamma", "vega", "theta")}
     return GreekArrays(delta=raw["delta"], gamma=raw["gamma"], vega=raw["vega"] / 100, theta=raw["theta"] / 365)

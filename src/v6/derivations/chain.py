@@ -13,11 +13,12 @@ import numpy.typing as npt
 import polars as pl
 
 from v6.derivations.estimate import ROUNDING
-from v6.derivations.expiry_time import years_to
+from v6.derivations.expiry_time import CLOSE, NEW_YORK, years_to
 from v6.derivations.forward import Forward, fit_forward
 from v6.derivations.quote_steps import QuoteSteps
 from v6.derivations.smile import Smile, fit_smile
 from v6.derivations.smile_prices import SmilePrices, smile_prices
+from v6.derivations.sound import sound_rows
 from v6.derivations.statistic import joined
 
 LEAST_YEARS = 1 / 365  # an expiry within a day has no smile: its options are worth their intrinsic value
@@ -67,6 +68,10 @@ class Side:
         """Where there is a bid above zero and an ask that is not below it."""
         usable: Bools = (self.bid > 0) & (self.ask >= self.bid) & np.isfinite(self.ask)
         return usable
+
+    def spot(self, otherwise: float) -> Floats:
+        """The underlying's price when each quote came; another where it is not known."""
+        return np.where(self.underlying_price > 0, self.underlying_price, otherwise)
 
     @cached_property
     def mid(self) -> Floats:
@@ -143,7 +148,7 @@ class ExpiryQuotes:
     def spot(self) -> float:
         """The underlying's price while the quotes came: the median; NaN where none came."""
         both = np.concatenate([self.calls.underlying_price, self.puts.underlying_price])
-        known = both[np.isfinite(both) & (both > 0)]
+        known = both[np.isfinite(both)]
         return float(np.median(known)) if len(known) else float("nan")
 
     @cached_property
@@ -206,9 +211,10 @@ class Chain:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, *, day: date) -> Self:
-        """From rows of option_snapshots of one symbol and date, one row a contract."""
-        at = cast("datetime", rows["timestamp"].max())
-        chosen = _one_class_each(rows)
+        """From rows of option_snapshots of one symbol and date, one row a contract; what cannot be is left out."""
+        sound = sound_rows(rows, day)
+        at = cast("datetime | None", sound["timestamp"].max()) or datetime.combine(day, CLOSE, NEW_YORK)
+        chosen = _one_class_each(sound)
         steps = _steps(chosen)
         bare = [ExpiryQuotes.of(part, day=day, steps=steps) for part in chosen.sort("expiry").partition_by("expiry")]
         return cls(day=day, at=at, expiries=tuple(_with_usual_rate(bare)))

@@ -101,7 +101,7 @@ def _error_of_median(pairs: _Pairs, distances: Floats) -> float:
 
 def _pairs(quotes: ExpiryQuotes) -> _Pairs:
     calls, puts = quotes.calls, quotes.puts
-    spot = (_known(calls.underlying_price, quotes.spot) + _known(puts.underlying_price, quotes.spot)) / 2
+    spot = (calls.spot(quotes.spot) + puts.spot(quotes.spot)) / 2
     both = calls.is_usable & puts.is_usable & np.isfinite(spot)
     return _Pairs(
         x=(quotes.strikes / spot)[both],
@@ -109,10 +109,6 @@ def _pairs(quotes: ExpiryQuotes) -> _Pairs:
         error=((calls.doubt + puts.doubt) / spot)[both],
         rounding=(np.hypot(calls.rounding, puts.rounding) / spot)[both],
     )
-
-
-def _known(prices: Floats, otherwise: float) -> Floats:
-    return np.where(np.isfinite(prices) & (prices > 0), prices, otherwise)
 
 
 def _rate(pairs: _Pairs, years: float) -> tuple[float | None, float, str]:

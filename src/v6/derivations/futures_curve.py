@@ -12,6 +12,7 @@ from typing import Any, Self
 import polars as pl
 
 from v6.derivations.expiry_time import CLOSE, NEW_YORK, years_to
+from v6.derivations.sound import is_price
 from v6.derivations.statistic import OK, Statistic, Value
 
 # The index that a future follows, as IB names both.
@@ -35,15 +36,16 @@ class Month:
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> Self:
         """From a row of futures_snapshots."""
-        bid, ask = row["bid"], row["ask"]
-        mid = (bid + ask) / 2 if bid is not None and ask is not None and 0 < bid <= ask else None
+        bid, ask, last = row["bid"], row["ask"], row["last"]
+        mid = (bid + ask) / 2 if is_price(bid) and is_price(ask) and bid <= ask else None
+        traded = last if is_price(last) else None
         return cls(
             expiry=row["expiry"],
             day=row["date"],
             at=row["timestamp"],
-            price=row["last"] if mid is None else mid,
+            price=traded if mid is None else mid,
             changes={name: row[name] for name in CHANGES},
-            missing=json.loads(row["missing"] or "{}"),
+            missing=_reasons(row["missing"]),
         )
 
     @property
@@ -65,6 +67,15 @@ class Month:
         return f"the last snapshot is of {local:%H:%M} New York" if abs(minutes) > LONGEST_WAIT_MINUTES else OK
 
 
+def _reasons(text: str | None) -> dict[str, str]:
+    """By column why it is null; nothing where the source wrote no such object."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 CHANGES = ("change_1h", "change_4h", "change_overnight", "change_daily")
 
 
@@ -82,6 +93,7 @@ class FuturesCurve:
         close = datetime.combine(day, CLOSE, NEW_YORK).astimezone(UTC)
         by_close = rows.filter(pl.col("timestamp") <= close)
         used = by_close if by_close.height else rows
+        used = used.filter(pl.col("expiry") >= day, pl.col("timestamp").is_not_null())
         last = used.sort("timestamp", "known_at").unique("con_id", keep="last", maintain_order=True).sort("expiry")
         if last.is_empty():
             return None
@@ -124,8 +136,8 @@ def futures_basis_annual_by_expiry(curve: FuturesCurve) -> Iterator[Value]:
 
 def _against_index(curve: FuturesCurve, month: Month, formula: Any) -> Value:
     price, index = month.price, curve.index
-    if price is None or not price > 0 or index is None or not index > 0:
-        quality = curve.why if index is None else "the month has no price"
+    if price is None or index is None or not is_price(index):
+        quality = "the month has no price" if is_price(index) else curve.why
         return Value(value=None, observations=0, quality=quality, tenor_days=month.days)
     value = float(formula(price, index, month.years))
     return Value(value=value, observations=2, quality=month.doubt, tenor_days=month.days)
@@ -139,18 +151,20 @@ def futures_calendar_slope(curve: FuturesCurve) -> Iterator[Value]:
     Ties: none arise.
     Null: fewer than two months have a price.
     """
-    priced = [(month, month.price) for month in curve.months if month.price is not None and month.price > 0]
-    if len(priced) < 2:
+    priced = [(month, month.price) for month in curve.months if month.price is not None]
+    later = [(month, price) for month, price in priced if month.years > priced[0][0].years]
+    if not later:
         yield Value(value=None, observations=len(priced), quality="fewer than two months have a price")
         return
-    (first, first_price), (second, second_price) = priced[:2]
+    (first, first_price), (second, second_price) = priced[0], later[0]
     value = math.log(second_price / first_price) / (second.years - first.years)
     yield Value(value=value, observations=2, quality=first.doubt, tenor_days=second.days)
 
 
 def _change(curve: FuturesCurve, name: str) -> Iterator[Value]:
     front = curve.months[0]
-    value = front.changes[name]
+    change = front.changes[name]
+    value = change if change is not None and math.isfinite(change) else None
     quality = front.missing.get(name, "the snapshot has none") if value is None else front.doubt
     yield Value(value=value, observations=0 if value is None else 2, quality=quality, tenor_days=front.days)
 

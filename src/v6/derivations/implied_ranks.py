@@ -12,6 +12,7 @@ from v6.derivations.bar_history import YEAR
 from v6.derivations.statistic import OK, Statistic, Value, joined
 
 LEAST_SHARE = 0.9  # of the sessions that must have a volatility
+LARGEST = 1e3  # of a volatility: what is larger is none
 INDEX_DAYS = 30
 REALISED_SESSIONS = 20
 
@@ -33,8 +34,9 @@ class VolatilityYear:
 
 def rank(iv: Floats) -> float | None:
     """0 where the last value is the least of all, 100 where it is the greatest; None where all are equal."""
-    low, high = float(np.nanmin(iv)), float(np.nanmax(iv))
-    return 100 * (float(iv[-1]) - low) / (high - low) if high > low else None
+    known = iv[np.isfinite(iv)]
+    low, high = float(np.min(known)), float(np.max(known))
+    return 100 * ((float(iv[-1]) - low) / (high - low)) if high > low else None
 
 
 def percentile(iv: Floats) -> float:
@@ -79,7 +81,7 @@ def variance_risk_premium(year: VolatilityYear) -> Iterator[Value]:
     Ties: none arise.
     Null: one of the two is.
     """
-    index, realised = year.index, year.realised
+    index, realised = _known(year.index), _known(year.realised)
     known = index is not None and realised is not None
     value = index**2 - realised**2 if index is not None and realised is not None else None
     reasons = ((index, "no variance index"), (realised, "no realised volatility"))
@@ -92,6 +94,10 @@ def variance_risk_premium(year: VolatilityYear) -> Iterator[Value]:
         tenor_days=INDEX_DAYS,
         window_days=REALISED_SESSIONS,
     )
+
+
+def _known(volatility: float | None) -> float | None:
+    return volatility if volatility is not None and 0 <= volatility <= LARGEST else None
 
 
 def _obstacle(year: VolatilityYear) -> str:

@@ -180,7 +180,7 @@ def _points(quotes: ExpiryQuotes, side: Side, flag: str) -> _Points:
     """Volatility and its error at every strike of a side that tells one."""
     there, years = side.is_usable, quotes.years
     count = int(there.sum())
-    spot = np.where(np.isfinite(side.underlying_price), side.underlying_price, quotes.spot)[there]
+    spot = side.spot(quotes.spot)[there]
     terms = Terms(
         flags=np.full(count, flag),
         spot=spot,

@@ -17,6 +17,7 @@ from v6.data.lake import Lake
 from v6.data.vol_surfaces import VOL_SURFACES, VolSurfacesTable
 from v6.derivations.chain import Chain, ExpiryQuotes
 from v6.derivations.expiry_time import years_to
+from v6.derivations.sound import is_price
 from v6.derivations.statistic import OK, Statistic, Value, joined
 from v6.derivations.svi import Svi, SviKind, fit_svi
 
@@ -63,10 +64,10 @@ class SurfaceSlice:
 class SurfacePoint:
     """A volatility a year as a fraction; ``extrapolation`` says beyond what it lies, empty within the quotes.
 
-    ``quality`` is ok, or says by how much a fit that it rests on misses its quotes.
+    ``quality`` is ok, or says by how much a fit that it rests on misses its quotes; or why there is no volatility.
     """
 
-    iv: float
+    iv: float | None
     extrapolation: str
     quality: str = OK
 
@@ -101,26 +102,28 @@ class VolSurface:
 
     def forward(self, expiry: date) -> float:
         """The forward price for a date: the underlying's yearly carry is interpolated linearly, and flat outside."""
-        years = self._years(expiry)
+        return self.slices[0].spot * math.exp(self._growth(self._years(expiry)))
+
+    def _growth(self, years: float) -> float:
+        """The logarithm of forward / spot."""
         carries = [math.log(s.forward / s.spot) / s.years for s in self.slices]
-        carry = float(np.interp(years, [s.years for s in self.slices], carries))
-        return self.slices[0].spot * math.exp(carry * years)
+        return float(np.interp(years, [s.years for s in self.slices], carries)) * years
 
     def iv(self, strike: float, expiry: date) -> SurfacePoint:
-        """The volatility at a strike (in currency, above 0) and a date after the surface's own.
+        """The volatility at a strike (in currency) and a date; None where the strike is not above 0 or the date before
+        the surface's own.
 
         Between expiries total variance is linear in time at constant ln(K / F). Nearer than the first or later than the
         last expiry the volatility is that of this expiry; beyond the strikes that were fitted the SVI goes on. Both are
         extrapolation, and the answer says so.
-
-        Raises:
-            ValueError: the strike is not above 0, or the date is not after the surface's.
         """
-        if not strike > 0 or expiry < self.day:
-            raise ValueError(f"strike {strike} has to be above 0 and expiry {expiry} not before {self.day}")
+        if not is_price(strike):
+            return SurfacePoint(iv=None, extrapolation="", quality=f"{strike} is no strike: it has to be above 0")
+        if expiry < self.day:
+            return SurfacePoint(iv=None, extrapolation="", quality=f"it lies before the surface's date {self.day}")
         years = self._years(expiry)
         near, far = self._around(years)
-        k = math.log(strike / self.forward(expiry))
+        k = math.log(strike / self.slices[0].spot) - self._growth(years)
         variance = _between(near, far, k, years)
         return SurfacePoint(
             iv=math.sqrt(variance / years),
@@ -129,7 +132,8 @@ class VolSurface:
         )
 
     def grid(self, strikes: Sequence[float], expiries: Sequence[date]) -> pl.DataFrame:
-        """strike, expiry, iv, extrapolation (null within the quotes) and quality (ok, or a doubt), one row a pair."""
+        """strike, expiry, iv, extrapolation (null within the quotes) and quality (ok, a doubt, or why iv is null), one
+        row a pair."""
         points = [(strike, expiry, self.iv(strike, expiry)) for expiry in expiries for strike in strikes]
         rows = [(strike, day, point.iv, point.extrapolation or None, point.quality) for strike, day, point in points]
         return pl.DataFrame(rows, schema=GRID, orient="row")

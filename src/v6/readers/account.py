@@ -9,9 +9,11 @@ import polars as pl
 
 from v6.data.lake import Lake
 from v6.data.position_updates import PositionUpdatesTable
+from v6.readers.asked import checked
 from v6.readers.where import lake_of
 
 
+@checked
 def positions(*, as_of: datetime | None = None, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     """What is held by the last update, one row an account and contract.
 

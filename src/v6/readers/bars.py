@@ -14,6 +14,7 @@ import polars as pl
 from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
 from v6.errors import RequestError
+from v6.readers.asked import checked
 from v6.readers.quality import without_quarantined
 from v6.readers.where import lake_of
 
@@ -21,6 +22,7 @@ PRICES = ("open", "high", "low", "close", "wap")
 DAILY = "1 day"
 
 
+@checked
 def bars(
     symbol: str,
     *,

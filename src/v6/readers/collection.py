@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from v6.data.coverage import CoverageTable
-from v6.data.ib_request import REQUESTS
+from v6.data.ib_request import REQUESTS, RequestStatus
 from v6.data.lake import Lake
 from v6.data.queue_log import current
+from v6.readers.asked import checked, one_of
 from v6.readers.where import lake_of
 
 
+@checked
 def requests(
     *,
     status: str | None = None,
@@ -25,8 +27,10 @@ def requests(
     """One row a request: its state now, or as of a past moment (clock time); oldest first.
 
     Raises:
+        UsageError: there is no such status.
         LakeError: the lake is not there or cannot be read.
     """
+    one_of(list(RequestStatus), "status", status)
     fixed = [pl.col(name) == value for name, value in _given(request_type=request_type, symbol=symbol)]
     rows = lake_of(lake).scan(REQUESTS).filter(*fixed)
     state = current(rows if as_of is None else rows.filter(pl.col("updated_at") <= as_of))
@@ -34,6 +38,7 @@ def requests(
     return state.filter(*wanted).sort("created_at", "request_id")
 
 
+@checked
 def request_history(request_id: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     """Every row of one request, oldest first.
 
@@ -44,6 +49,7 @@ def request_history(request_id: str, *, lake: Lake | str | Path | None = None) -
     return rows.sort("revision", "created_at")
 
 
+@checked
 def coverage(
     symbol: str | None = None,
     *,

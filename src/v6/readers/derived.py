@@ -10,9 +10,12 @@ import polars as pl
 
 from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.lake import Lake
+from v6.derivations.catalogue import all_statistics
+from v6.readers.asked import checked, one_of
 from v6.readers.where import lake_of
 
 
+@checked
 def statistics(
     symbol: str | None = None,
     statistic: str | None = None,
@@ -25,12 +28,15 @@ def statistics(
     """One row a symbol, statistic, tenor, window and date: the last value known, for start <= date < end.
 
     Raises:
+        UsageError: there is no such statistic; the error names all there are (docs/statistics.md).
         LakeError: the lake is not there or cannot be read.
     """
     table = DerivedStatisticsTable(lake_of(lake))
+    _check_known(table, statistic)
     return table.current(symbol=symbol, statistic=statistic, start=start, end=end, as_of=as_of)
 
 
+@checked
 def statistics_wide(
     symbol: str | None = None,
     statistics: Sequence[str] | None = None,
@@ -46,7 +52,19 @@ def statistics_wide(
     ``drawdown_252s``. Values by strike are left out, and those by expiry too unless ``statistics`` names them.
 
     Raises:
+        UsageError: there is no such statistic; the error names all there are (docs/statistics.md).
         LakeError: the lake is not there or cannot be read.
     """
+    names = None if statistics is None else list(statistics)
     table = DerivedStatisticsTable(lake_of(lake))
-    return table.wide(symbol=symbol, statistics=statistics, start=start, end=end, as_of=as_of)
+    _check_known(table, *(names or ()))
+    return table.wide(symbol=symbol, statistics=names, start=start, end=end, as_of=as_of)
+
+
+def _check_known(table: DerivedStatisticsTable, *names: str | None) -> None:
+    """Of names that are not in the catalogue those count that are stored: of another version, or somebody's own."""
+    known = [statistic.name for family in all_statistics().values() for statistic in family]
+    if not {*names} - {*known, None}:
+        return
+    stored: list[str] = table.scan().select(pl.col("statistic").unique().sort()).collect()["statistic"].to_list()
+    one_of(dict.fromkeys([*known, *stored]), "statistic", *names)

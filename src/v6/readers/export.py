@@ -9,10 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from v6.errors import LakeError, UsageError
+from v6.readers.asked import checked
 
 Sink = Callable[[pl.LazyFrame, Path], None]
 
 
+@checked
 def export(frame: pl.LazyFrame | pl.DataFrame, path: str | Path) -> Path:
     """Write the rows to a file whose ending says how: .parquet, .csv or .arrow (also .feather, .ipc).
 

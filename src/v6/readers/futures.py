@@ -10,11 +10,13 @@ import polars as pl
 from v6.data.continuous_futures import ContinuousFutures, Roll, RollRule
 from v6.data.futures_snapshots import FuturesSnapshotsTable
 from v6.data.lake import Lake
+from v6.readers.asked import checked
 from v6.readers.where import lake_of
 
 RULE = "volume/ratio"
 
 
+@checked
 def futures(symbol: str, *, as_of: datetime | None = None, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     """The last snapshot of each month of a future, nearest expiry first: the futures curve.
 
@@ -24,6 +26,7 @@ def futures(symbol: str, *, as_of: datetime | None = None, lake: Lake | str | Pa
     return FuturesSnapshotsTable(lake_of(lake)).latest(symbol, as_of=as_of)
 
 
+@checked
 def futures_history(
     symbol: str | None = None,
     *,
@@ -43,6 +46,7 @@ def futures_history(
     )
 
 
+@checked
 def continuous_futures(
     symbol: str,
     rule: RollRule | str = RULE,
@@ -63,6 +67,7 @@ def continuous_futures(
     return series.bars(symbol, _rule(rule), bar_size=bar_size, start=start, end=end, as_of=as_of)
 
 
+@checked
 def futures_rolls(
     symbol: str,
     rule: RollRule | str = RULE,

@@ -11,10 +11,12 @@ from v6.data.contracts import ContractsTable
 from v6.data.lake import Lake
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.table import equals
+from v6.readers.asked import checked, one_of
 from v6.readers.quality import without_quarantined
 from v6.readers.where import lake_of
 
 
+@checked
 def option_chain(
     symbol: str,
     *,
@@ -42,6 +44,7 @@ def option_chain(
     return without_quarantined(chain, table) if clean else chain
 
 
+@checked
 def option_history(
     symbol: str | None = None,
     *,
@@ -56,16 +59,19 @@ def option_history(
 ) -> pl.LazyFrame:
     """Every snapshot of one contract, or of all that fit, for start <= timestamp < end (UTC), in time order.
 
-    ``clean`` leaves out what a quality report has quarantined.
+    ``right`` is C or P; ``clean`` leaves out what a quality report has quarantined.
 
     Raises:
+        UsageError: there is no such right.
         LakeError: the lake is not there or cannot be read.
     """
+    one_of(("C", "P"), "right", right)
     table = OptionSnapshotsTable(lake_of(lake))
     rows = table.history(symbol=symbol, con_id=con_id, expiry=expiry, strike=strike, right=right, start=start, end=end)
     return without_quarantined(rows, table) if clean else rows
 
 
+@checked
 def option_cycles(
     symbol: str | None = None, *, start: datetime | None = None, lake: Lake | str | Path | None = None
 ) -> pl.LazyFrame:
@@ -78,6 +84,7 @@ def option_cycles(
     return OptionSnapshotsTable(lake_of(lake)).cycles(symbol, start=start)
 
 
+@checked
 def contracts(
     symbol: str | None = None,
     *,

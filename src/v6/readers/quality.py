@@ -11,11 +11,14 @@ from v6.data.lake import Lake
 from v6.data.quality_reports import QualityReportsTable
 from v6.data.table import Table, equals
 from v6.quality.check import Action
+from v6.quality.examine import CHECKS, EXAMINED
+from v6.readers.asked import checked, one_of
 from v6.readers.where import lake_of
 
 ROW = ["date", "con_id", "timestamp", "request_id"]
 
 
+@checked
 def quality_reports(
     *,
     first: date | None = None,
@@ -31,6 +34,7 @@ def quality_reports(
     return QualityReportsTable(lake_of(lake)).current(first=first, last=last, as_of=as_of)
 
 
+@checked
 def quality_flags(
     *,
     symbol: str | None = None,
@@ -44,8 +48,11 @@ def quality_flags(
     """What those reports doubt: one row a finding, with the row it names and what is wrong (docs/quality.md).
 
     Raises:
+        UsageError: there is no such check, or none looks at such a table.
         LakeError: the lake is not there or cannot be read.
     """
+    one_of(dict.fromkeys(one.name for one in CHECKS), "check", check)
+    one_of(EXAMINED, "examined table", table_name)
     flags = QualityReportsTable(lake_of(lake)).flags(first=first, last=last, as_of=as_of)
     return flags.filter(*equals(symbol=symbol, table_name=table_name, check=check))
 

@@ -12,11 +12,13 @@ import pyarrow as pa
 from v6.data.delta import DeltaError, query
 from v6.data.lake import Lake
 from v6.errors import TableDamaged, UsageError
+from v6.readers.asked import checked
 from v6.readers.where import lake_of
 
 READS = re.compile(r"\s*(--[^\n]*\n\s*)*(SELECT|WITH)\b", re.IGNORECASE)
 
 
+@checked
 def sql(text: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     """The answer to one SELECT over the tables of a lake, each under its own name; run by DataFusion, in full.
 

@@ -12,11 +12,13 @@ import polars as pl
 from v6.data.lake import Lake
 from v6.data.vol_surfaces import VolSurfacesTable
 from v6.derivations.vol_surface import GRID, VolSurface
+from v6.readers.asked import checked
 from v6.readers.where import lake_of
 
 STRIKES = 41
 
 
+@checked
 def iv_surface(
     symbol: str,
     *,
@@ -28,14 +30,14 @@ def iv_surface(
 ) -> pl.LazyFrame:
     """Implied volatilities by the fitted surface of a trading date, the newest without one: strike, expiry, iv (a year,
     as a fraction), ``extrapolation``, which says beyond which quotes a point lies and is null within them, and
-    ``quality``: ok, or by how much a fit that the point rests on misses its quotes.
+    ``quality``: ok, by how much a fit that the point rests on misses its quotes, or why iv is null: a strike that is
+    not above 0, an expiry before the date.
 
     Any strikes and dates may be asked for; without them the fitted expiries, and 41 strikes over all that were fitted.
     ``as_of`` (machine time) is what was known at that moment. No rows where no surface is stored.
 
     Raises:
         LakeError: the lake is not there or cannot be read.
-        ValueError: a strike is not above 0, or an expiry lies before the date.
     """
     surface = VolSurface.read(lake_of(lake), symbol, day, as_of=as_of)
     if surface is None:
@@ -44,6 +46,7 @@ def iv_surface(
     return surface.grid(_usual_strikes(surface) if strikes is None else strikes, dates).lazy()
 
 
+@checked
 def vol_surfaces(
     symbol: str | None = None,
     *,

@@ -31,7 +31,7 @@ def needs_greeks(quote: Quote) -> bool:
 
 def computed_greeks(quotes: Sequence[Quote], spot: float | None, *, on_future: bool = False) -> Mapping[int, Greeks]:
     """Greeks by contract id for the quotes that lack them and have a mid price; none without the underlying's price."""
-    if spot is None:
+    if spot is None or not spot > 0:
         return {}
     forwards = {} if on_future else _forwards(quotes, spot)
     found = {}
