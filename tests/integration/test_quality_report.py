@@ -23,9 +23,11 @@ DAY = NOON.date()
 LATER = NOON + timedelta(hours=5)
 
 
-def made(lake: Path, request_id: str, day: date | None = None, at: datetime = LATER) -> dict[str, pl.DataFrame]:
+def made(
+    lake: Path, request_id: str, day: date | None = None, at: datetime = LATER, symbol: str = ""
+) -> dict[str, pl.DataFrame]:
     """Make a report and append it as the worker would."""
-    tables = report(Lake(lake), day, at)
+    tables = report(Lake(lake), day, at, symbol)
     stamps = {"request_id": pl.lit(request_id), "known_at": pl.lit(at)}
     for table in (QualityFlagsTable(lake), QualityReportsTable(lake)):
         table.append(tables[table.spec.name].with_columns(**stamps))
@@ -90,6 +92,34 @@ def test_the_newest_report_of_a_date_counts_and_as_of_sees_the_one_before(lake: 
     assert v6.quality_flags(check="crossed", lake=lake).collect()["con_id"].to_list() == [2, 3]
     assert v6.quality_flags(check="crossed", as_of=LATER, lake=lake).collect()["con_id"].to_list() == [2]
     assert v6.quality_reports(lake=lake).collect()["request_id"].to_list() == ["q2"]
+
+
+def test_a_report_of_one_symbol_takes_the_place_of_what_was_found_of_it_and_leaves_the_others(lake: Path) -> None:
+    OptionSnapshotsTable(lake).append(frame(quoted(11, bid=3.0, symbol="QQQ")))
+    alone = made(lake, "q1", symbol="QQQ")
+    assert alone["quality_reports"].select("rows_examined", "quarantined", "scope").rows() == [(1, 1, "QQQ")]
+    assert "Quality of QQQ on" in alone["quality_reports"]["html"].item()
+    assert v6.quality_flags(lake=lake).collect()["con_id"].to_list() == [11]  # no report of all symbols yet
+    assert v6.quality_reports(lake=lake).collect().is_empty()
+    made(lake, "q2", at=LATER + timedelta(hours=1))
+    OptionSnapshotsTable(lake).append(frame(quoted(3, bid=3.0), quoted(12, bid=3.0, symbol="QQQ")))
+    made(lake, "q3", at=LATER + timedelta(hours=2), symbol="QQQ")
+    found = v6.quality_flags(check="crossed", lake=lake).collect().sort("con_id")
+    assert found.select("con_id", "request_id").rows() == [(2, "q2"), (11, "q3"), (12, "q3")]
+    assert v6.quality_reports(lake=lake).collect()["request_id"].to_list() == ["q2"]
+    assert v6.quality_reports(symbol="QQQ", lake=lake).collect()["request_id"].to_list() == ["q3"]
+    made(lake, "q4", at=LATER + timedelta(hours=3))
+    found = v6.quality_flags(check="crossed", lake=lake).collect().sort("con_id")
+    assert found.select("con_id", "request_id").rows() == [(2, "q4"), (3, "q4"), (11, "q4"), (12, "q4")]
+    assert v6.option_chain("QQQ", clean=True, lake=lake).collect().is_empty()
+
+
+def test_the_newest_day_of_one_symbol_is_the_newest_that_has_it(lake: Path) -> None:
+    FuturesSnapshotsTable(lake).append(frame(future(1, NOON + timedelta(days=1))))
+    now = NOON + timedelta(days=1, hours=5)
+    assert report(Lake(lake), None, now, "ES")["quality_reports"]["date"].to_list() == [DAY + timedelta(days=1)]
+    assert report(Lake(lake), None, now, "SPY")["quality_reports"]["date"].to_list() == [DAY]
+    assert report(Lake(lake), None, now, "NOPE") == {}
 
 
 def test_a_report_made_again_after_a_crash_doubles_no_finding(lake: Path) -> None:

@@ -24,6 +24,10 @@ def register(app: typer.Typer) -> None:
 def quality(
     call: Call,
     *,
+    symbol: Annotated[
+        str | None,
+        typer.Option("--symbol", help="the report of one symbol alone; without it that of all", show_default=False),
+    ] = None,
     day: Annotated[
         str | None, typer.Option("--day", help="trading date, YYYY-MM-DD; without it the last one", show_default=False)
     ] = None,
@@ -31,18 +35,18 @@ def quality(
         Path | None, typer.Option("--to", help="folder to write the page and the CSV to", show_default=False)
     ] = None,
 ) -> int:
-    """Show what a quality report found. `v6 submit quality_report ""` makes one; the scheduler does after each
-    close."""
+    """Show what a quality report found. `v6 submit quality_report` makes one; the scheduler does after each close."""
     from v6.readers.quality import quality_flags, quality_reports
 
     wanted = _date(day)
     lake = App(call.settings).lake
-    report = quality_reports(first=wanted, last=wanted, lake=lake).last().collect()
+    report = quality_reports(symbol=symbol, first=wanted, last=wanted, lake=lake).last().collect()
     if report.is_empty():
-        call.out.line("there is no quality report" + (f" of {day}" if day else "") + ': v6 submit quality_report ""')
+        what = " ".join(("there is no quality report", *(f"of {part}" for part in (symbol, day) if part)))
+        call.out.line(f"{what}: v6 submit quality_report{f' {symbol}' if symbol else ''}")
         return ExitCode.OK
     found: date = report["date"][0]
-    flags = quality_flags(first=found, last=found, lake=lake).collect()
+    flags = quality_flags(symbol=symbol, first=found, last=found, lake=lake).collect()
     groups = (
         flags.group_by("table_name", "check", "action", "symbol").len("findings").sort("table_name", "check", "symbol")
     )
@@ -71,7 +75,8 @@ def _write(report: pl.DataFrame, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for kind in ("html", "csv"):
-        path = folder / f"quality-{report['date'][0]}.{kind}"
+        name = "-".join(part for part in ("quality", report["scope"][0], str(report["date"][0])) if part)
+        path = folder / f"{name}.{kind}"
         path.write_text(report[kind][0], encoding="utf-8")
         written.append(path)
     return written

@@ -47,14 +47,16 @@ class LakeDerivations:
         derived = await self._run(derive, self._lake, symbol, days)
         return {DERIVED_STATISTICS.name: derived.statistics, VOL_SURFACES.name: derived.surfaces}
 
-    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
+    async def examine(self, day: date | None, now: datetime, symbol: str) -> Mapping[str, pl.DataFrame]:
         """The rows by table of a quality report of a trading date, or of the newest one; none without data.
+
+        Of all symbols where ``symbol`` is empty.
 
         Raises:
             LakeError: a table cannot be read.
             DerivationLost: the process died.
         """
-        return await self._run(report, self._lake, day, now)
+        return await self._run(report, self._lake, day, now, symbol)
 
     def close(self) -> None:
         """Let the processes end; what they are at is given up."""

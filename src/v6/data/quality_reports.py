@@ -1,4 +1,4 @@
-"""``quality_reports``: the daily quality report, one row a report; of a date the newest counts."""
+"""``quality_reports``: daily quality reports, of all symbols or of one; of a date the newest count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from v6.data.table_spec import Column, TableSpec
 
 QUALITY_REPORTS = TableSpec(
     name="quality_reports",
-    description="Daily quality reports as HTML and CSV; the newest of a date is its report.",
+    description="Daily quality reports as HTML and CSV, of all symbols or of one; the newest of a date counts.",
     columns=(
         Column(
             name="timestamp",
@@ -27,6 +27,7 @@ QUALITY_REPORTS = TableSpec(
         Column(name="quarantined", dtype=pl.Int64, description="findings that quarantine a row", unit="findings"),
         Column(name="html", dtype=pl.String, description="the report as a page that loads nothing from outside"),
         Column(name="csv", dtype=pl.String, description="every finding, one a line"),
+        Column(name="scope", dtype=pl.String, description="the symbol it was limited to", null_means="all symbols"),
         *columns.PROVENANCE,
         columns.DATE,
     ),
@@ -43,20 +44,36 @@ class QualityReportsTable(Table):
     spec: ClassVar[TableSpec] = QUALITY_REPORTS
 
     def current(
-        self, *, first: date | None = None, last: date | None = None, as_of: datetime | None = None
+        self,
+        *,
+        symbol: str | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        as_of: datetime | None = None,
     ) -> pl.LazyFrame:
-        """The newest report of each trading date first <= date <= last, by date."""
-        within = [] if first is None else [pl.col("date") >= first]
-        within += [] if last is None else [pl.col("date") <= last]
-        rows = self.scan().filter(*within, *known_by(as_of)).sort("known_at", "request_id")
-        return rows.unique("date", keep="last", maintain_order=True).sort("date")
+        """The newest report of all symbols, or that of one alone, of each trading date first <= date <= last."""
+        scope = pl.col("scope").is_null() if symbol is None else pl.col("scope") == symbol
+        return self._newest(first, last, as_of).filter(scope).sort("date")
 
     def flags(
         self, *, first: date | None = None, last: date | None = None, as_of: datetime | None = None
     ) -> pl.LazyFrame:
-        """The findings of those reports."""
-        reports = self.current(first=first, last=last, as_of=as_of).select("date", "request_id")
-        within = [] if first is None else [pl.col("date") >= first]
-        within += [] if last is None else [pl.col("date") <= last]
-        flags = self.lake.scan(QUALITY_FLAGS).filter(*within)
-        return flags.join(reports, on=["date", "request_id"], how="semi").sort(QUALITY_FLAGS.sort_by)
+        """The findings that count: of a date's newest report, but of a symbol those of a later report of it alone."""
+        newest = self._newest(first, last, as_of).select("date", "request_id", "known_at", symbol="scope").collect()
+        whole = newest.filter(pl.col("symbol").is_null())
+        alone = newest.filter(pl.col("symbol").is_not_null()).join(whole, on="date", how="left", suffix="_whole")
+        later = alone.filter((pl.col("known_at") > pl.col("known_at_whole")).fill_null(value=True)).lazy()
+        flags = self.lake.scan(QUALITY_FLAGS).filter(*_dates(first, last))
+        report = ["date", "request_id"]
+        of_all = flags.join(whole.lazy(), on=report, how="semi").join(later, on=["date", "symbol"], how="anti")
+        return pl.concat([of_all, flags.join(later, on=report, how="semi")]).sort(QUALITY_FLAGS.sort_by)
+
+    def _newest(self, first: date | None, last: date | None, as_of: datetime | None) -> pl.LazyFrame:
+        """Of each date the newest report of all symbols, and of each that was examined alone."""
+        rows = self.scan().filter(*_dates(first, last), *known_by(as_of)).sort("known_at", "request_id")
+        return rows.unique(["date", "scope"], keep="last", maintain_order=True)
+
+
+def _dates(first: date | None, last: date | None) -> list[pl.Expr]:
+    within = [] if first is None else [pl.col("date") >= first]
+    return within if last is None else [*within, pl.col("date") <= last]

@@ -32,15 +32,15 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-def report(lake: Lake, day: date | None, now: datetime) -> dict[str, pl.DataFrame]:
+def report(lake: Lake, day: date | None, now: datetime, symbol: str = "") -> dict[str, pl.DataFrame]:
     """The rows by table of a date's quality report, or of the newest date with data; none where there is nothing.
 
-    ``now`` is clock time. Raises LakeError.
+    Of all symbols, or of one when it is given. ``now`` is clock time. Raises LakeError.
     """
-    chosen = newest_day(lake, now.date()) if day is None else day
+    chosen = newest_day(lake, now.date(), symbol) if day is None else day
     if chosen is None:
         return {}
-    examined = examine(lake, chosen)
+    examined = examine(lake, chosen, symbol)
     flags = examined.flags.select(name for name in QUALITY_FLAGS.schema if name not in STAMPED)
     return {QUALITY_REPORTS.name: _row(examined, made_at=now), QUALITY_FLAGS.name: flags}
 
@@ -53,6 +53,7 @@ def _row(examined: Examined, *, made_at: datetime) -> pl.DataFrame:
         "quarantined": counted(examined, Action.QUARANTINE),
         "html": html_of(examined, made_at=made_at),
         "csv": csv_of(examined),
+        "scope": examined.symbol or None,
         "date": examined.day,
     }
     return pl.DataFrame(
@@ -62,7 +63,9 @@ def _row(examined: Examined, *, made_at: datetime) -> pl.DataFrame:
 
 def html_of(examined: Examined, *, made_at: datetime) -> str:
     """The report as a page: what was looked at, what each check found, and the findings themselves."""
-    title = f"Quality of {examined.day}"
+    title = escape(
+        f"Quality of {examined.symbol} on {examined.day}" if examined.symbol else f"Quality of {examined.day}"
+    )
     body = [f"<h1>{title}</h1>", _summary(examined, made_at), _looked_at(examined), _found(examined)]
     for check in CHECKS:
         rows = examined.flags.filter(pl.col("table_name") == check.table, pl.col("check") == check.name)

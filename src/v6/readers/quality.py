@@ -21,6 +21,7 @@ ROW = ["date", "con_id", "timestamp", "request_id"]
 @checked
 def quality_reports(
     *,
+    symbol: str | None = None,
     first: date | None = None,
     last: date | None = None,
     as_of: datetime | None = None,
@@ -28,10 +29,12 @@ def quality_reports(
 ) -> pl.LazyFrame:
     """The newest quality report of each trading date first <= date <= last: counts, the page (``html``), the ``csv``.
 
+    Of all symbols, or those reports that were asked for a ``symbol`` alone.
+
     Raises:
         LakeError: the lake is not there or cannot be read.
     """
-    return QualityReportsTable(lake_of(lake)).current(first=first, last=last, as_of=as_of)
+    return QualityReportsTable(lake_of(lake)).current(symbol=symbol, first=first, last=last, as_of=as_of)
 
 
 @checked

@@ -243,8 +243,11 @@ class Derivations(Protocol):
         """The rows by table of everything that can be derived of a symbol on these dates."""
         ...
 
-    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
-        """The rows by table of a quality report of a trading date, or of the newest one; none without data."""
+    async def examine(self, day: date | None, now: datetime, symbol: str) -> Mapping[str, pl.DataFrame]:
+        """The rows by table of a quality report of a trading date, or of the newest one; none without data.
+
+        Of all symbols where ``symbol`` is empty.
+        """
         ...
 
 
@@ -261,9 +264,9 @@ class NothingToDerive:
         del symbol, days
         return {}
 
-    async def examine(self, day: date | None, now: datetime) -> Mapping[str, pl.DataFrame]:
+    async def examine(self, day: date | None, now: datetime, symbol: str) -> Mapping[str, pl.DataFrame]:
         """No report."""
-        del day, now
+        del day, now, symbol
         return {}
 
 

@@ -30,7 +30,9 @@ class QualityReport(RequestType[QualityReportParameters]):
     """One report, and one row a finding beside it; a lake without data gives none."""
 
     name: ClassVar[str] = "quality_report"
-    description: ClassVar[str] = "The quality of a trading date: doubtful rows of all tables, a page and a CSV."
+    description: ClassVar[str] = (
+        "The quality of a trading date: doubtful rows of all tables, of all symbols or of one, a page and a CSV."
+    )
     parameters = QualityReportParameters
     result_table: ClassVar[str] = QUALITY_REPORTS.name
     default_priority: ClassVar[int] = 3
@@ -44,7 +46,8 @@ class QualityReport(RequestType[QualityReportParameters]):
         """Examine the date."""
         del part, gateway
         asked, now = job.parameters.day, job.clock.now()
-        tables = dict(await job.derivations.examine(None if asked is None else date.fromisoformat(asked), now))
+        day = None if asked is None else date.fromisoformat(asked)
+        tables = dict(await job.derivations.examine(day, now, job.symbol))
         report = tables.pop(QUALITY_REPORTS.name, QUALITY_REPORTS.empty().drop("request_id", "known_at"))
         return Fetched(rows=report, side=tables, summary=_summary(report))
 
