@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import NormalDist
@@ -98,18 +98,11 @@ class KnownSurface:
         return Terms(spot=self.spot, strike=strike, years=years, dividend=self.dividend, is_call=is_call)
 
     def index(self, days: int) -> float:
-        """The published VIX formula over one expiry in a plain loop, with exact prices, forward and rate."""
-        years, strikes = self.years(days), self.strikes()
-        forward = self.forward(years)
-        money = max(strike for strike in strikes if strike <= forward)
-        total = 0.0
-        for place, strike in enumerate(strikes):
-            below, above = strikes[max(place - 1, 0)], strikes[min(place + 1, len(strikes) - 1)]
-            width = (above - below) / (2 if 0 < place < len(strikes) - 1 else 1)
-            call, put = (self.price(strike, years, is_call=is_call) for is_call in (True, False))
-            value = (call + put) / 2 if strike == money else put if strike < money else call
-            total += width / strike**2 * math.exp(RATE * years) * value
-        return math.sqrt((2 * total - (forward / money - 1) ** 2) / years)
+        """The published VIX formula over one expiry, with exact prices, forward and rate."""
+        years = self.years(days)
+        options = [(strike, right) for strike in self.strikes() for right in "CP"]
+        prices = {option: self.price(option[0], years, is_call=option[1] == "C") for option in options}
+        return published_index(prices, self.forward(years), years)
 
     def at_tenor(self, days: int, of_expiry: Callable[[int], float]) -> float | None:
         """Between the expiries around a tenor, linear in total variance; None where they do not surround it."""
@@ -139,6 +132,20 @@ class KnownSurface:
                     terms = self._terms(strike, years, is_call=right == "C")
                     bid, ask = steps.outwards(*quote(terms, max(0.0, price(terms, self.iv(strike, years)))))
                     yield {"expiry": expiry, "strike": strike, "right": right, "bid": bid, "ask": ask}
+
+
+def published_index(prices: Mapping[tuple[float, str], float], forward: float, years: float) -> float:
+    """The published VIX formula over one expiry's prices by strike and right, in a plain loop, at the market's rate."""
+    strikes = sorted({strike for strike, _ in prices})
+    money = max(strike for strike in strikes if strike <= forward)
+    total = 0.0
+    for place, strike in enumerate(strikes):
+        below, above = strikes[max(place - 1, 0)], strikes[min(place + 1, len(strikes) - 1)]
+        width = (above - below) / (2 if 0 < place < len(strikes) - 1 else 1)
+        call, put = prices[strike, "C"], prices[strike, "P"]
+        value = (call + put) / 2 if strike == money else put if strike < money else call
+        total += width / strike**2 * math.exp(RATE * years) * value
+    return math.sqrt((2 * total - (forward / money - 1) ** 2) / years)
 
 
 def spoiled(rows: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

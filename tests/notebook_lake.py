@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tests.simulated_chains import chain_rows, market, spoiled, stored
+from bench.known_surface import spoiled
+from tests.simulated_chains import chain_rows, market, stored
 
 from v6.data.coverage import CoverageRow, CoverageState, CoverageTable, Interval
 from v6.data.derived_statistics import DerivedStatisticsTable

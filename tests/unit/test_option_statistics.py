@@ -13,9 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 from bench.bench_surface import SAYS, compared, surfaces
-from bench.known_surface import KnownSurface as KnownChain
-from bench.known_surface import Steps
-from tests.simulated_chains import KnownSurface, chain_rows, discretised_index, index_at, spoiled
+from bench.known_surface import KnownSurface, Steps, spoiled
+from tests.simulated_chains import chain_rows, discretised_index, index_at, surface_of
 
 from v6.derivations import constant_maturity as cm
 from v6.derivations import positioning, put_call_parity
@@ -85,7 +84,7 @@ def compare_all(made: Chain, frame: pl.DataFrame, known: KnownSurface, tolerance
 @pytest.mark.parametrize(("symbol", "now"), MARKETS, ids=["SPY", "QQQ calm", "IWM"])
 def test_a_known_surface_comes_back_within_ten_basis_points(symbol: str, now: datetime) -> None:
     frame = rows(symbol, now)
-    made, known = chain(frame), KnownSurface.of(frame)
+    made, known = chain(frame), surface_of(frame)
     compare_all(made, frame, known, 10)
     for quotes in made.with_smile:
         if quotes.days >= 2:
@@ -99,7 +98,7 @@ def test_with_a_tenth_missing_or_crossed_it_comes_back_within_fifty_and_quality_
     symbol: str, now: datetime, seed: int
 ) -> None:
     frame = rows(symbol, now)
-    made, known = chain(spoiled(frame, 0.1, seed)), KnownSurface.of(frame)
+    made, known = chain(spoiled(frame, 0.1, seed)), surface_of(frame)
     compare_all(made, frame, known, 50)
     for statistic in (cm.iv_constant_maturity, rr.risk_reversal_25_delta, variance_index):
         for value in statistic(made):
@@ -113,7 +112,7 @@ STOCKS = 0.01  # their dividend yield, docs/simulated-market.md
 @pytest.mark.parametrize("symbol", ["KO", "BAC", "XOM", "WMT"])
 def test_what_the_cents_of_a_cheap_stock_leave_open_quality_says(symbol: str) -> None:
     frame = chain_rows(symbol, NOW, dte=range(2, 100)).filter(trading_class=symbol)
-    made, known = chain(frame), KnownSurface.of(frame, dividend=STOCKS)
+    made, known = chain(frame), surface_of(frame, dividend=STOCKS)
     values = zip(cm.iv_at_the_money_by_expiry(made), rr.risk_reversal_25_delta_by_expiry(made), strict=True)
     for quotes, (money, tilt) in zip(made.expiries, values, strict=True):
         years = quotes.years
@@ -127,7 +126,7 @@ def test_what_the_cents_of_a_cheap_stock_leave_open_quality_says(symbol: str) ->
 
 
 def steps_of(steps: Steps) -> tuple[float, ...]:
-    surface = KnownChain(
+    surface = KnownSurface(
         spot=600.0, level=0.2, long_run=0.2, tilt=0.6, curve=0.3, dividend=0.0, listing="fund", now=NOW, days=(10, 35)
     )
     return chain(surface.rows(steps)).expiries[0].calls.steps.by_band
@@ -183,7 +182,7 @@ def level_moved(found: Estimate | None) -> float:
 
 @pytest.mark.parametrize("level", [0.12, 0.4])
 def test_between_far_expiries_of_a_bent_term_structure_a_tenor_comes_back(level: float) -> None:
-    surface = KnownChain(
+    surface = KnownSurface(
         spot=400.0, level=level, long_run=0.19, tilt=0.9, curve=0.5, dividend=0.015, listing="fund", now=NOW,
         days=(3, 10, 17, 24, 52, 87, 115),
     )  # fmt: skip
@@ -198,7 +197,7 @@ def test_between_far_expiries_of_a_bent_term_structure_a_tenor_comes_back(level:
 
 
 def test_a_delta_is_found_on_a_smile_that_falls_steeply() -> None:
-    surface = KnownChain(
+    surface = KnownSurface(
         spot=89.21, level=0.996, long_run=0.3, tilt=0.98, curve=0.23, dividend=0.0, listing="fund", now=NOW,
         days=(28, 35),
     )  # fmt: skip
@@ -210,7 +209,7 @@ def test_a_delta_is_found_on_a_smile_that_falls_steeply() -> None:
 
 @pytest.mark.parametrize("lacking", [(-1,), (-1, 0), (0, 1), (-13, -12), (10, 11)])
 def test_the_index_stands_where_strikes_at_the_money_or_at_the_ends_have_no_quotes(lacking: tuple[int, ...]) -> None:
-    surface = KnownChain(
+    surface = KnownSurface(
         spot=250.0, level=0.5, long_run=0.4, tilt=0.8, curve=0.3, dividend=0.0, listing="stock", now=NOW, days=(14, 35)
     )
     frame, strikes = surface.rows(), np.array(surface.strikes())
@@ -223,7 +222,7 @@ def test_the_index_stands_where_strikes_at_the_money_or_at_the_ends_have_no_quot
 
 
 def test_what_the_least_quotes_add_to_the_published_index_quality_says() -> None:
-    surface = KnownChain(
+    surface = KnownSurface(
         spot=20.0, level=0.2, long_run=0.2, tilt=0.3, curve=0.2, dividend=0.0, listing="fund", now=NOW, days=(28, 35)
     )
     made = chain(surface.rows())
@@ -237,7 +236,7 @@ def test_what_the_least_quotes_add_to_the_published_index_quality_says() -> None
 
 def test_the_index_is_the_published_formula_on_the_quotes() -> None:
     frame = rows("SPY", NOW).with_columns(mid=(pl.col("bid") + pl.col("ask")) / 2)
-    known = KnownSurface.of(frame)
+    known = surface_of(frame)
     for quotes in chain(frame).expiries:
         if quotes.days >= 17:
             expected = discretised_index(frame, known, quotes.expiry, "mid")
@@ -258,7 +257,7 @@ def test_two_zero_bids_in_a_row_end_a_wing_of_the_index() -> None:
 
 def test_parity_gives_back_the_forward_and_the_rate() -> None:
     frame = rows("SPY", NOW)
-    known = KnownSurface.of(frame)
+    known = surface_of(frame)
     rates = by_tenor(put_call_parity.implied_rate_by_expiry(chain(frame)))
     forwards = by_tenor(put_call_parity.implied_forward_by_expiry(chain(frame)))
     assert rates[3].value is None
@@ -336,10 +335,7 @@ def test_gamma_exposure_adds_up_by_strike_and_changes_its_sign_where_it_says() -
     option = frame.filter(strike=270.0, right="C", expiry=date(2026, 12, 18)).row(0, named=True)
     alone = chain(frame.with_columns(open_interest=pl.when(con_id=option["con_id"]).then(7.0).otherwise(0.0)))
     years = made.expiries[0].years
-    d1 = (
-        math.log(KnownSurface.of(frame).forward(years) / 270) / (option["iv"] * years**0.5)
-        + option["iv"] * years**0.5 / 2
-    )
+    d1 = math.log(surface_of(frame).forward(years) / 270) / (option["iv"] * years**0.5) + option["iv"] * years**0.5 / 2
     gamma = math.exp(-0.015 * years - d1 * d1 / 2) / math.sqrt(2 * math.pi) / (spot * option["iv"] * math.sqrt(years))
     assert next(gamma_exposure(alone)).value == pytest.approx(7 * 100 * gamma * spot**2 / 100, rel=2e-3)
     calls_only = chain(frame.with_columns(open_interest=pl.when(right="C").then(1.0).otherwise(0.0)))
@@ -356,7 +352,7 @@ def test_a_crossing_is_found_between_places_the_nearest_of_several_the_lower_of_
 
 def test_an_expected_move_is_a_standard_deviation() -> None:
     frame = rows("SPY", NOW)
-    known = KnownSurface.of(frame)
+    known = surface_of(frame)
     for value in cm.expected_move_by_expiry(chain(frame)):
         if value.value is not None and (value.tenor_days or 0) > 10:
             years = next(q.years for q in chain(frame).expiries if q.days == value.tenor_days)

@@ -13,7 +13,7 @@ import pytest
 import QuantLib as ql  # noqa: N813 - as everybody does
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.simulated_chains import KnownSurface, chain_rows
+from tests.simulated_chains import chain_rows, surface_of
 
 import v6
 from v6.data.lake import Lake
@@ -156,7 +156,7 @@ def test_the_density_is_that_of_the_prices() -> None:
 
 
 def test_the_simulators_smiles_come_back_near_the_money_and_no_expiry_has_arbitrage() -> None:
-    known = KnownSurface.of(rows())
+    known = surface_of(rows())
     for one in fitted().expiries:
         assert one.slice_ is not None
         assert one.slice_.svi.least_density() >= 0
@@ -190,7 +190,7 @@ def test_every_fit_is_near_its_quotes(symbol: str, now: datetime) -> None:
 def test_a_stored_surface_gives_volatilities_at_any_strike_and_date(lake: Lake) -> None:
     surface = VolSurface.read(lake, "SPY")
     assert surface is not None
-    known = KnownSurface.of(rows())
+    known = surface_of(rows())
     for expiry in (date(2026, 12, 14), date(2026, 12, 24), date(2027, 1, 11), date(2027, 2, 4)):
         years = ((expiry - DAY).days * 86_400 + 600) / (365 * 86_400)
         for strike in (0.95 * known.spot, known.spot, 1.02 * known.spot):
@@ -283,7 +283,7 @@ def test_a_smile_that_is_no_svi_says_how_far_the_fit_misses(tmp_path: Path) -> N
 
 def two_outcomes(options: pl.DataFrame) -> pl.DataFrame:
     """The same options at prices of an underlying that jumps 8 % up or down at the expiry, and moves little before."""
-    known = KnownSurface.of(rows())
+    known = surface_of(rows())
     years = ((date(2026, 12, 24) - DAY).days * 86_400 + 600) / (365 * 86_400)
     forward, deviation = known.forward(years), 0.012
     strikes = options["strike"].to_numpy()

@@ -32,12 +32,14 @@ __all__ = [
     "DataFile",
     "DeltaError",
     "DeltaTable",
+    "Partition",
     "TableNotFoundError",
     "add_columns",
     "append",
     "bounds_by_file",
     "checkpoint",
     "data_files",
+    "date_of",
     "drop_missing_files",
     "filesystem",
     "first_line",
@@ -62,6 +64,9 @@ COMPRESSION = WriterProperties(compression="ZSTD", compression_level=3, max_row_
 HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)  # maintenance cleans the log
 
 
+Partition = tuple[tuple[str, str | None], ...]  # the values of the columns that a table is split by
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataFile:
     """One file of a table: its path below the table's folder, what the log says of it, and its statistics by column.
@@ -73,7 +78,7 @@ class DataFile:
     size_bytes: int
     rows: int | None
     modified_ms: int
-    partition: tuple[tuple[str, str | None], ...] = ()
+    partition: Partition = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,7 +89,12 @@ def scan_table(table: DeltaTable) -> pl.LazyFrame:
 
 def partition_dates(table: DeltaTable) -> list[date]:
     """The values of the partition ``date`` that have files at this table's version; reads the log only."""
-    return [date.fromisoformat(partition["date"]) for partition in table.partitions()]
+    return [date_of(tuple(partition.items())) for partition in table.partitions()]
+
+
+def date_of(partition: Partition) -> date:
+    """The value of ``date`` in a partition: the log has text."""
+    return date.fromisoformat(str(dict(partition)["date"]))
 
 
 def bounds_by_file(table: DeltaTable, column: str) -> pl.DataFrame:

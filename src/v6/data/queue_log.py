@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaTable, data_files, filesystem, scan_table
+from v6.data.delta import DeltaTable, data_files, date_of, filesystem, scan_table
 from v6.data.ib_request import OPEN_STATES, REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.queue_state import KEY_MEMORY, KeyTail, QueueState
@@ -147,7 +147,7 @@ def _groups_of_days(table: DeltaTable) -> Iterator[list[date]]:
     """The table's days, as many at once as have not too many rows."""
     rows: Counter[date] = Counter()
     for file in data_files(table):
-        rows[date.fromisoformat(str(dict(file.partition)["date"]))] += file.rows or LOAD_ROWS
+        rows[date_of(file.partition)] += file.rows or LOAD_ROWS
     group: list[date] = []
     for day in sorted(rows):
         if group and sum(rows[d] for d in group) + rows[day] > LOAD_ROWS:

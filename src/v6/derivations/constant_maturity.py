@@ -102,8 +102,15 @@ def _around(expiries: Sequence[ExpiryQuotes], days: int, formula: Formula) -> _A
     years = days / YEAR_DAYS
     before = _first_known((q for q in reversed(expiries) if q.years <= years), formula)
     after = _first_known((q for q in expiries if q.years > years), formula)
-    inside = (quotes for quotes in expiries if before and after and before[0][0].years < quotes.years)
-    return _Around(before=before, after=after, skips=any(q.years < after[0][0].years for q in inside))
+    return _Around(before=before, after=after, skips=_skips(expiries, before, after))
+
+
+def _skips(expiries: Sequence[ExpiryQuotes], before: Sequence[Known], after: Sequence[Known]) -> bool:
+    """Whether an expiry without the value lies between the nearest ones that have it."""
+    if not before or not after:
+        return False
+    last, first = before[0][0].years, after[0][0].years
+    return any(last < quotes.years < first for quotes in expiries)
 
 
 def _interpolated(around: _Around, days: int, scale: _Scale) -> TenorVolatility:

@@ -7,7 +7,8 @@ exercise, which European formulas do not price, lies there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,6 @@ class Smile:
     forward_error: float
     rejected: int = 0
     obstacle: str = ""
-    _by_delta: dict[float, Estimate | None] = field(default_factory=dict, repr=False)
 
     @property
     def at_the_money(self) -> Estimate | None:
@@ -88,9 +88,14 @@ class Smile:
 
         Delta is that of the option on spot, exp(-carry T) N(d1), as the gateway's; 0 stands for the forward.
         """
-        if delta not in self._by_delta:
-            self._by_delta[delta] = self._found_at(delta) if delta else self.at(0.0)
-        return self._by_delta[delta]
+        if delta not in self._found:
+            self._found[delta] = self._found_at(delta) if delta else self.at(0.0)
+        return self._found[delta]
+
+    @cached_property
+    def _found(self) -> dict[float, Estimate | None]:
+        """What was asked for so far, by delta: each is asked for by several statistics."""
+        return {}
 
     def _found_at(self, delta: float) -> Estimate | None:
         """At the strike that is where its own volatility puts the delta, between the money and the last quote."""

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from v6.data.delta import DataFile
+from v6.data.delta import DataFile, Partition
 from v6.data.table_spec import TableSpec
 
 TARGET_BYTES = 64 * 2**20  # files of half this size are left alone
 LIVE_FILES = 16  # so many small files of a partition that is being written are worth a commit
 GROWTH = 4  # a file joins the smaller ones when it is at most so many times as large as they are together
 QUIET_MS = 600_000  # machine time without a new row
-
-Partition = tuple[tuple[str, str | None], ...]
 
 
 def by_partition(files: Iterable[DataFile]) -> dict[Partition, list[DataFile]]:

@@ -11,10 +11,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from v6.data.delta import DataFile, DeltaTable, scan_table
+from v6.data.delta import DataFile, DeltaTable, Partition, date_of, scan_table
 from v6.data.ib_request import OPEN_STATES
 from v6.data.queue_log import current
-from v6.maintenance.compaction import Partition, is_quiet
+from v6.maintenance.compaction import is_quiet
 
 QUIET_MS = 60_000  # machine time: requests of yesterday are still being settled shortly after midnight
 IMPATIENT_FILES = 32
@@ -22,7 +22,7 @@ IMPATIENT_FILES = 32
 
 def is_closed(partition: Partition, today: date) -> bool:
     """True for a day in which no request can be born any more."""
-    return date.fromisoformat(str(dict(partition)["date"])) < today
+    return date_of(partition) < today
 
 
 def may_fold(files: Sequence[DataFile], now_ms: int, *, thorough: bool = False) -> bool:

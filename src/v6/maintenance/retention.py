@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from v6.data.delta import DataFile
+from v6.data.delta import DataFile, Partition
 from v6.data.ib_request import REQUESTS
 from v6.data.table_spec import TableSpec
 from v6.errors import SettingsError
-from v6.maintenance.compaction import Partition
 
 SLACK = timedelta(days=1)  # a file with few old rows is not written anew for each of them
 

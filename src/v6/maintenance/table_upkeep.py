@@ -11,12 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from v6.clock import Clock
-from v6.data.delta import DataFile, DeltaTable, checkpoint, data_files
+from v6.data.delta import DataFile, DeltaTable, Partition, checkpoint, data_files, date_of
 from v6.data.flush import flush_checkpoint
 from v6.data.lake import Lake
 from v6.data.table_spec import TableSpec
 from v6.maintenance import compaction, folding, retention, vacuum
-from v6.maintenance.compaction import Partition
 from v6.maintenance.report import TableReport
 from v6.maintenance.rewrite import Change, Rewriter, folder_of, read_files
 from v6.maintenance.table_log import LogFile, TableLog
@@ -130,7 +129,7 @@ class TableUpkeep:
     def _folds(self, table: DeltaTable, key: Partition, files: Sequence[DataFile]) -> Iterator[Task]:
         if not folding.may_fold(files, self._now_ms, thorough=self._policy.thorough):
             return
-        day = date.fromisoformat(str(dict(key)["date"]))
+        day = date_of(key)
         change = partial(_folded, table=table, day=day)
         yield Task(reason="fold", partition=key, sources=files, change=change, whole=True)
 
