@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from v6.clock import ManualClock
-from v6.data import delta, queue_writer
+from v6.data import delta, opened_table, queue_writer
 from v6.data.ib_request import REQUESTS, IBRequest
 from v6.data.ib_request_queue import IBRequestQueue, NewRequest
 from v6.data.outcome import Crashed, Done, FailedBecause, Outcome, RetryAt, SnoozeUntil
@@ -95,6 +95,8 @@ class QueueMachine(RuleBasedStateMachine):
         seeded = random.Random(0)  # the same ids in every replay, else hypothesis cannot shrink
         self.ids = patch("uuid.uuid4", lambda: uuid.UUID(int=seeded.getrandbits(128), version=4))
         self.ids.start()
+        self.short_lives = patch.object(opened_table, "OBJECT_COMMITS", 6)  # so that table objects are renewed in a run
+        self.short_lives.start()
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock(NOON)
         self.queues = {name: self.open(name) for name in ("a", "b", "")}
@@ -113,6 +115,7 @@ class QueueMachine(RuleBasedStateMachine):
         for q in self.queues.values():
             self.run(q.close())
         self.ids.stop()
+        self.short_lives.stop()
         self.loop.close()
         shutil.rmtree(self.folder)
 

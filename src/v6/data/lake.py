@@ -25,6 +25,7 @@ from v6.data.delta import (
 )
 from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, was_flushed
+from v6.data.opened_table import OpenedTable
 from v6.data.refusal import check_room, raise_refusal
 from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
 from v6.data.table_spec import TableSpec
@@ -215,6 +216,15 @@ class Lake:
         except (DeltaError, OSError):  # its log was cleaned in between, or the table made anew
             return self.open(name)
         return table
+
+    def renewed(self, name: str, opened: OpenedTable) -> OpenedTable:
+        """The same table object, or a new one at the newest version where it is old."""
+        if not opened.is_old:
+            return opened
+        try:
+            return OpenedTable(self.open(name))
+        except LakeError:  # the old object goes on, or meets with the reason itself
+            return opened
 
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created when absent; equal creations at the same instant make one table.

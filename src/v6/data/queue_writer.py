@@ -19,6 +19,7 @@ from v6.clock import Clock
 from v6.data.delta import DeltaError, DeltaTable, append, scan_table
 from v6.data.ib_request import REQUESTS, IBRequest, frame_of
 from v6.data.lake import Lake
+from v6.data.opened_table import OpenedTable
 from v6.data.queue_log import Commit, QueueLog, load
 from v6.data.queue_state import KEY_MEMORY, QueueState
 from v6.data.recent_claims import Rate
@@ -50,8 +51,8 @@ class QueueWriter:
         self._key_memory = key_memory
         self._clock = clock
         self._log = QueueLog(lake)
-        self._table: DeltaTable | None = None
-        self._births: DeltaTable | None = None  # first inserts are plain appends and have an object of their own
+        self._opened: OpenedTable | None = None
+        self._births: OpenedTable | None = None  # first inserts are plain appends and have an object of their own
         self._folded = -1
         self._loads = 0
         self._tokens: set[str] = set()  # commits whose landing is unknown
@@ -68,15 +69,20 @@ class QueueWriter:
 
     def refresh(self) -> bool:
         """Fold what is new; True when anything was."""
-        if self._table is None:
+        if self._opened is None:
             return self._reopen()
-        self._table.update_incremental()
-        return self._catch_up(self._table)
+        self._opened = self._lake.renewed(REQUESTS.name, self._opened)
+        self._opened.table.update_incremental()
+        return self._catch_up(self._opened.table)
 
     @property
     def has_table(self) -> bool:
         """Whether the table was met already."""
-        return self._table is not None
+        return self._opened is not None
+
+    @property
+    def _table(self) -> DeltaTable | None:
+        return None if self._opened is None else self._opened.table
 
     def place_of(self, worker: str) -> int:
         """The epoch in which a worker's place is held, as of what is folded; 0 when it never was."""
@@ -141,11 +147,12 @@ class QueueWriter:
         failure: Exception | None = None
         for attempt in range(TRIES):
             if self._births is None:
-                self._births = self._lake.ensure(REQUESTS)
+                self._births = OpenedTable(self._lake.ensure(REQUESTS))
             token = uuid.uuid4().hex
             try:
-                self._births.update_incremental()
-                append(self._births, frame, token=token)
+                self._births = self._lake.renewed(REQUESTS.name, self._births)
+                self._births.table.update_incremental()
+                append(self._births.table, frame, token=token)
             except (DeltaError, OSError) as error:
                 failure = error
                 self._births = None
@@ -155,7 +162,7 @@ class QueueWriter:
                 raise_refusal(error, self._lake.url)
                 self._clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
                 continue
-            self._lake.flush(REQUESTS.name, int(self._births.version()))
+            self._lake.flush(REQUESTS.name, self._births.version)
             return
         raise CommitContended(f"requests could not be inserted after {TRIES} tries: {failure}") from failure
 
@@ -207,11 +214,11 @@ class QueueWriter:
             return not days.join(wanted, on=SAME_ROW, how="semi", nulls_equal=True).head(1).collect().is_empty()
 
     def _reopen(self) -> bool:
-        self._table = self._lake.ensure(REQUESTS)
+        self._opened = OpenedTable(self._lake.ensure(REQUESTS))
         if self._folded < 0:
-            self._load(self._table)
+            self._load(self._opened.table)
             return True
-        return self._catch_up(self._table)
+        return self._catch_up(self._opened.table)
 
     def _load(self, table: DeltaTable) -> None:
         self._lake.check_files(REQUESTS.name, table)

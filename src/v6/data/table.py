@@ -17,8 +17,9 @@ import polars as pl
 
 from v6.clock import Clock
 from v6.data import delta
-from v6.data.delta import DeltaError, DeltaTable
+from v6.data.delta import DeltaError
 from v6.data.lake import Lake
+from v6.data.opened_table import OpenedTable
 from v6.data.refusal import raise_refusal
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError
@@ -36,7 +37,7 @@ class Table:
     def __init__(self, lake: Lake | str | Path, *, clock: Clock | None = None) -> None:
         self.lake = lake if isinstance(lake, Lake) else Lake(lake)
         self.clock = clock or Clock()
-        self._writing: DeltaTable | None = None
+        self._writing: OpenedTable | None = None
 
     def scan(self) -> pl.LazyFrame:
         """Every stored row, lazily; empty where the table is absent."""
@@ -63,7 +64,7 @@ class Table:
         """
         rows = self.prepare(frame)
         if rows.is_empty():
-            return int((self._writing or self.lake.ensure(self.spec)).version())
+            return self._opened().version
         self.lake.check_room(rows)
         version = self._append(rows)
         self.lake.flush(self.spec.name, version)
@@ -77,20 +78,25 @@ class Table:
         token = uuid.uuid4().hex
         failure: Exception | None = None
         for attempt in range(APPEND_TRIES):
-            table, self._writing = self._writing or self.lake.ensure(self.spec), None
-            if failure is not None and delta.has_landed(table, token):
-                return int(table.version())
+            opened, self._writing = self._opened(), None
+            if failure is not None and delta.has_landed(opened.table, token):
+                return opened.version
             try:
-                table.update_incremental()
-                version = delta.append(table, rows, token=token)
+                opened.table.update_incremental()
+                version = delta.append(opened.table, rows, token=token)
             except (DeltaError, OSError) as error:
                 raise_refusal(error, self.lake.url)
                 failure = error
                 self.clock.pause(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
                 continue
-            self._writing = table  # kept only after a commit that went through
+            self._writing = opened  # kept only after a commit that went through
             return version
         raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {failure}") from failure
+
+    def _opened(self) -> OpenedTable:
+        if self._writing is None:
+            return OpenedTable(self.lake.ensure(self.spec))
+        return self.lake.renewed(self.spec.name, self._writing)
 
     def as_of(self, moment: datetime) -> pl.LazyFrame:
         """The rows that were known at ``moment`` (machine time): what a reader would have seen then."""

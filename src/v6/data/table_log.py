@@ -22,6 +22,13 @@ from v6.data.flush import HINT_NAME, LOG, mark_of
 
 BEGINS_ANEW = "_begins_anew"  # in a table's folder while a repair gives it a new log: until it goes, rows are lacking
 COMMIT_NAME = re.compile(r"(\d{20})\.json")
+# What is played of an action; a checkpoint may hold a hundred thousand, so the rest of them is not made into objects.
+PLAYED = {
+    "metaData": ("id",),
+    "add": ("path", "size", "stats"),
+    "remove": ("path",),
+    "txn": ("appId", "version"),
+}
 CHECKPOINT_NAME = re.compile(r"(\d{20})\.checkpoint\.parquet")
 
 
@@ -159,11 +166,13 @@ def _play_checkpoint(log: TableLog, checkpoints: set[int]) -> int | None:
 
 
 def _checkpoint_actions(path: Path) -> Iterator[dict[str, Any]]:
-    wanted = ["add", "remove", "txn", "metaData"]
     with pq.ParquetFile(path) as file:
-        known = [name for name in wanted if name in file.schema_arrow.names]
-        for batch in file.iter_batches(columns=known):
-            yield from batch.to_pylist(maps_as_pydicts="lossy")
+        for batch in file.iter_batches(columns=[name for name in PLAYED if name in file.schema_arrow.names]):
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                rows = column.drop_null()
+                fields = [field for field in PLAYED[name] if rows.type.get_field_index(field) >= 0]
+                for values in zip(*(rows.field(field).to_pylist() for field in fields), strict=True):
+                    yield {name: dict(zip(fields, values, strict=True))}
 
 
 def _commit(log: TableLog, version: int) -> CommitFile | None:

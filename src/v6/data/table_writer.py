@@ -10,6 +10,7 @@ import polars as pl
 
 from v6.data.delta import COMMIT_TRIES, DeltaError, append, first_line, scan_table
 from v6.data.lake import Lake
+from v6.data.opened_table import OpenedTable
 from v6.data.refusal import raise_refusal
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, LeaseLost
@@ -32,8 +33,8 @@ class TableWriter:
         self.spec = spec
         self._lake = lake
         self._app_id = app_id
-        self._table = lake.ensure(spec)
-        self._version = self._table.transaction_version(app_id) or 0
+        self._opened = OpenedTable(lake.ensure(spec))
+        self._version = self._stored_version()
         first = epoch << SEQUENCE_BITS
         if self._version >= ((epoch + 1) << SEQUENCE_BITS) - 1:
             raise LeaseLost(self._fenced_text())
@@ -53,20 +54,21 @@ class TableWriter:
 
     def flush(self) -> int:
         """Make sure that whatever this object has seen of the table is on the disk; the table's version."""
-        version = int(self._table.version())
+        version = self._opened.version
         self._lake.flush(self.spec.name, version)
         return version
 
     def _commit(self, frame: pl.DataFrame, version: int) -> int:
         for _ in range(COMMIT_TRIES):
+            self._opened = self._lake.renewed(self.spec.name, self._opened)
             self._check_not_fenced()
             self._lake.check_room(frame)
             try:
-                append(self._table, frame, app_transactions={self._app_id: version})
+                append(self._opened.table, frame, app_transactions={self._app_id: version})
             except (DeltaError, OSError) as error:
-                failure = error
-                self._table = self._lake.open(self.spec.name)  # a failed commit may have landed all the same
-                if self._table.transaction_version(self._app_id) != version:
+                failure = error  # and the commit may have landed all the same
+                self._opened = OpenedTable(self._lake.open(self.spec.name))
+                if self._stored_version() != version:
                     raise_refusal(error, self._lake.url)
                     continue
             self._version = version
@@ -74,8 +76,11 @@ class TableWriter:
         raise LakeError(f"rows for {self.spec.name} could not be appended: {first_line(failure)}") from failure
 
     def _check_not_fenced(self) -> None:
-        if (self._table.transaction_version(self._app_id) or 0) != self._version:
+        if self._stored_version() != self._version:
             raise LeaseLost(self._fenced_text())
+
+    def _stored_version(self) -> int:
+        return int(self._opened.table.transaction_version(self._app_id) or 0)
 
     def _fenced_text(self) -> str:
         return f"worker {self._app_id} was fenced from {self.spec.name}: another has taken over; start it again"

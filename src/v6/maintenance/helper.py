@@ -16,7 +16,7 @@ from v6.data.lake import Lake
 from v6.maintenance.maintainer import Maintainer, Promises
 from v6.settings import load_settings
 
-NICENESS = 10  # the worker goes first
+NICENESS = 5  # the worker goes first, but files must not pile up on a busy machine
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ class Rewriter:
             if change is not None and wanted.height == before.height and len(sources) == 1:
                 return done
             added = self._write(table, files, sources, wanted)
-            return self._swap(sources, added, files, done, reason=reason, is_whole_partition=is_whole_partition)
+            return self._swap(table, sources, added, files, done, reason=reason, is_whole_partition=is_whole_partition)
         except OSError as error:
             raise LakeError(f"the table {self._spec.name} could not be rewritten: {error}") from error
 
@@ -164,6 +164,7 @@ class Rewriter:
 
     def _swap(
         self,
+        table: DeltaTable,
         sources: Sequence[DataFile],
         added: Sequence[tuple[DataFile, str]],
         files: pafs.FileSystem,
@@ -172,9 +173,9 @@ class Rewriter:
         reason: str,
         is_whole_partition: bool,
     ) -> Rewritten:
-        """Commit from a fresh snapshot, again and again until no other commit comes in between; or give it up."""
+        """Commit from the newest snapshot, again and again until no other commit comes in between; or give it up."""
         for attempt in range(TRIES):
-            table = self._lake.open(self._spec.name)
+            table = self._lake.reopened(self._spec.name, None if attempt else table)
             live = {file.path: file for file in data_files(table)}
             if added and added[0][0].path in live:  # a commit that failed had landed all the same
                 return self._finished(table, done, added)

@@ -99,8 +99,9 @@ class TableLog:
             names = {"remove.path", "remove.deletionTimestamp"}
             if not names <= {parquet.schema.column(i).path for i in range(len(parquet.schema))}:
                 return
-            rows = parquet.read(columns=sorted(names)).column("remove").to_pylist()
-        yield from ((unquote(row["path"]), row["deletionTimestamp"] or 0) for row in rows if row and row["path"])
+            removed = parquet.read(columns=sorted(names)).column("remove").drop_null().combine_chunks()
+        moments = removed.field("deletionTimestamp").fill_null(0).to_pylist()
+        yield from zip(map(unquote, removed.field("path").to_pylist()), moments, strict=True)
 
     def _of_commit(self, file: LogFile) -> Iterator[tuple[str, int]]:
         with self.files.open_input_stream(f"{LOG}/{file.name}") as source:

@@ -69,7 +69,7 @@ class TableUpkeep:
         for task in self._tasks(table, files):
             report = self._foreseen(report, table, task)
         log = TableLog.listed(folder_of(self._lake, table))
-        deletable = self._deletable(log)
+        deletable = self._deletable(log, table)
         return replace(
             report,
             deleted_files=len(deletable),
@@ -89,7 +89,7 @@ class TableUpkeep:
         report = TableReport(table=self._spec.name, files_before=len(files))
         for task in self._tasks(table, files):
             report = self._carry_out(report, table, task)
-        table = self._lake.open(self._spec.name)
+        table = self._lake.reopened(self._spec.name, table)
         report = replace(report, files_after=len(data_files(table)), checkpoint=self._checkpoint(table))
         return self._clean(report, table)
 
@@ -160,15 +160,15 @@ class TableUpkeep:
     def _clean(self, report: TableReport, table: DeltaTable) -> TableReport:
         """Delete files first: the log that is deleted after them is what told of them."""
         log = TableLog.listed(folder_of(self._lake, table))
-        deletable = self._deletable(log)
+        deletable = self._deletable(log, table)
         deleted = vacuum.delete(log.files, deletable)
         size = sum(file.size_bytes for file in deletable)
         superfluous = self._superfluous(log, int(table.version()))
         return replace(report, deleted_files=deleted, deleted_bytes=size, log_files=log.delete(superfluous))
 
-    def _deletable(self, log: TableLog) -> list[vacuum.Deletable]:
+    def _deletable(self, log: TableLog, table: DeltaTable) -> list[vacuum.Deletable]:
         """The data files that may go; none for now where another maintainer shortens the log that tells of them."""
-        live = {file.path for file in data_files(self._lake.open(self._spec.name))}
+        live = {file.path for file in data_files(self._lake.reopened(self._spec.name, table))}
         now = self._clock.machine_now()
         try:
             removed = log.removed()

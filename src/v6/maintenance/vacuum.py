@@ -28,11 +28,18 @@ class Deletable:
 def removed_long_ago(
     files: pafs.FileSystem, removed: Mapping[str, int], live: Collection[str], before: datetime
 ) -> list[Deletable]:
-    """The files that were removed (when, ms) before an instant, are not in the table again, and are there still."""
+    """The files that were removed (when, ms) before an instant, are not in the table again, and are there still.
+
+    The log tells of many more removed files than are there, so their folders are listed.
+    """
     limit = before.timestamp() * 1000
-    paths = [path for path, at in removed.items() if at < limit and path not in live]
-    infos = files.get_file_info(paths) if paths else []
-    return [Deletable(path=info.path, size_bytes=info.size) for info in infos if info.is_file]
+    due = {path for path, at in removed.items() if at < limit and path not in live}
+    return [
+        Deletable(path=info.path, size_bytes=info.size)
+        for folder in sorted({path.rpartition("/")[0] for path in due})
+        for info in files.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        if info.is_file and info.path in due
+    ]
 
 
 def never_committed(files: pafs.FileSystem, known: Collection[str], now: datetime) -> list[Deletable]:
