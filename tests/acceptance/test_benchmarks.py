@@ -114,6 +114,7 @@ def test_aggregations_answer_as_duckdb_does_and_both_reads_bring_their_rows() ->
     [
         ("bench_append.py", ["--batches", "2"]),
         ("bench_flush.py", ["--rounds", "3"]),
+        ("bench_table_object.py", ["--commits", "20"]),
         ("bench_partitions.py", ["--rows", "5400", "--days", "1", "--only", "date"]),
     ],
 )

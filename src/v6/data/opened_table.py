@@ -1,8 +1,8 @@
 """A table object that serves many commits.
 
 Every file that came after an object was opened makes its later commits a little dearer, until it is opened anew at a
-newer checkpoint (docs/benchmarks.md, "One table object for long"). So whoever commits for months replaces its object now
-and then.
+newer checkpoint (docs/benchmarks.md, "One table object for long"). So whoever commits for months replaces its object
+now and then.
 """
 
 from __future__ import annotations
