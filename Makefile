@@ -81,6 +81,7 @@ bench: setup ## measure queue, tables, partitions and demo; docs/benchmarks.md h
 	$(BIN)/python bench/bench_queue.py
 	$(BIN)/python bench/bench_append.py
 	$(BIN)/python bench/bench_flush.py
+	$(BIN)/python bench/bench_table_object.py
 	$(BIN)/python bench/bench_partitions.py
 	$(BIN)/python bench/bench_demo.py
 
