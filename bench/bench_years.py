@@ -77,10 +77,7 @@ async def _work(lake: Path, clock_text: str, batches: int) -> dict[str, Any]:
     clock = Clock(clock_text)
     queue = new_queue(lake, clock, "bench")
     await queue.refresh()
-    keeper = Keeper(
-        settings=settings_of(lake, clock_text), clock=clock, events=EventBus(), version=lambda: queue.version
-    )
-    upkeep = asyncio.create_task(keeper.run())
+    upkeep = _maintained(lake, clock_text, queue)
     times: list[float] = []
     cpu: list[float] = []
     resident: dict[int, int] = {}
@@ -115,6 +112,14 @@ async def _work(lake: Path, clock_text: str, batches: int) -> dict[str, Any]:
         "live_files_most": max(files),
         "log_files_most": max(logs),
     }
+
+
+def _maintained(lake: Path, clock: str, queue: IBRequestQueue) -> asyncio.Task[None]:
+    """Maintain the lake as a worker does, until cancelled."""
+    keeper = Keeper(
+        settings=settings_of(lake, clock), clock=Clock(clock), events=EventBus(), version=lambda: queue.version
+    )
+    return asyncio.create_task(keeper.run())
 
 
 def _report(batch: int, times: list[float], cpu: list[float], resident: int, files: int) -> None:
@@ -264,6 +269,7 @@ async def _on_history(lake: Path, batches: int) -> dict[str, Any]:
     await queue.refresh()
     cold = time.perf_counter() - began
     folded = resident_bytes()
+    upkeep = _maintained(lake, "", queue)
     times, claimed = [], list[Any]()
     for _ in range(batches + 1):
         await queue.insert_many([NewRequest(request_type="bench", symbol="SPY") for _ in range(BATCH)])
@@ -272,6 +278,9 @@ async def _on_history(lake: Path, batches: int) -> dict[str, Any]:
         times.append(time.perf_counter() - began)
         claimed = list(turn.claimed)
     await queue.settle({r.request_id: Done() for r in claimed})
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
+    await queue.refresh()
     began = time.process_time()
     for _ in range(100):
         await queue.has_work(ClaimLimits(limit=BATCH))

@@ -24,6 +24,7 @@ from v6.data.table_spec import TableSpec
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
 from v6.errors import ErrorCategory, RequestError, SettingsError, UsageError
+from v6.maintenance import folding
 from v6.maintenance.maintainer import Maintainer, Promises
 from v6.maintenance.report import TableReport
 from v6.maintenance.rewrite import Digest, Rewriter
@@ -301,6 +302,24 @@ def test_a_closed_day_is_folded_and_the_state_of_every_request_stays(lake: Lake)
         await queue.close()
 
     asyncio.run(scenario())
+
+
+def test_files_that_come_while_a_day_is_folded_are_joined_in_the_same_round(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = Days()
+    asyncio.run(live_through(queue_of(lake, days.clock), 2))
+    tomorrow = days.at(MONDAY + timedelta(days=1))
+    real = folding.fold
+
+    def fold(rows: pl.DataFrame, moved: frozenset[str] = frozenset()) -> pl.DataFrame:
+        asyncio.run(live_through(queue_of(lake, tomorrow), 8))
+        return real(rows, moved)
+
+    monkeypatch.setattr(folding, "fold", fold)
+    days.ahead = 120.0
+    report = maintain(lake, tomorrow, thorough=False)[REQUESTS.name]
+    assert (report.folded_rows, report.joined, report.files_after) == (4, 6 + 24, 2)
 
 
 def test_a_day_that_is_not_over_is_not_folded(lake: Lake) -> None:

@@ -87,9 +87,11 @@ class TableUpkeep:
         table = self._lake.open(self._spec.name)
         files = data_files(table)
         report = TableReport(table=self._spec.name, files_before=len(files))
-        for task in self._tasks(table, files):
-            report = self._carry_out(report, table, task)
+        report = self._carried_out(report, table, self._tasks(table, files))
         table = self._lake.reopened(self._spec.name, table)
+        if report.folded_rows:  # that takes seconds, in which a busy queue gets new files
+            report = self._carried_out(report, table, self._joins(compaction.by_partition(data_files(table))))
+            table = self._lake.reopened(self._spec.name, table)
         report = replace(report, files_after=len(data_files(table)), checkpoint=self._checkpoint(table))
         return self._clean(report, table)
 
@@ -101,14 +103,20 @@ class TableUpkeep:
         for task in self._expiries(parts):
             gone.add(task.partition)
             yield task
-        for key, own in parts.items():
-            if key in gone:
-                continue
-            if retention.is_queue(self._spec) and folding.is_closed(key, self._clock.now().date()):
+        kept = {key: own for key, own in parts.items() if key not in gone}
+        yield from self._joins(kept)
+        for key, own in kept.items():
+            if self._is_closed(key):
                 yield from self._folds(table, key, own)
-            else:
+
+    def _joins(self, parts: dict[Partition, list[DataFile]]) -> Iterator[Task]:
+        for key, own in parts.items():
+            if not self._is_closed(key):
                 for group in compaction.to_join(self._spec, own, self._now_ms, thorough=self._policy.thorough):
                     yield Task(reason="compaction", partition=key, sources=group)
+
+    def _is_closed(self, key: Partition) -> bool:
+        return retention.is_queue(self._spec) and folding.is_closed(key, self._clock.now().date())
 
     def _expiries(self, parts: dict[Partition, list[DataFile]]) -> Iterator[Task]:
         days = self._policy.keep_days
@@ -132,6 +140,11 @@ class TableUpkeep:
         day = date_of(key)
         change = partial(_folded, table=table, day=day)
         yield Task(reason="fold", partition=key, sources=files, change=change, whole=True)
+
+    def _carried_out(self, report: TableReport, table: DeltaTable, tasks: Iterator[Task]) -> TableReport:
+        for task in tasks:
+            report = self._carry_out(report, table, task)
+        return report
 
     def _carry_out(self, report: TableReport, table: DeltaTable, task: Task) -> TableReport:
         done = self._rewriter.rewrite(
