@@ -25,7 +25,7 @@ from v6.data.queue_state import KEY_MEMORY, KeyTail, QueueState
 from v6.data.recent_claims import Rate, RecentClaims
 from v6.errors import RequestError, TableDamaged
 
-LOAD_ROWS = 1_000_000  # rows of the queue that are folded at once at a start
+LOAD_ROWS = 200_000  # rows of the queue that are folded at once at a start
 STATES = frozenset(str(status) for status in RequestStatus)
 BIRTH_ORDER = ["created_at", "source", "parameters"]
 
