@@ -32,7 +32,7 @@ def request(seeded: random.Random, at: datetime) -> IBRequest:
     )
 
 
-def test_who_only_looks_on_keeps_sixteen_bytes_of_what_has_ended_and_the_order_of_what_has_not() -> None:
+def test_who_only_looks_on_keeps_twelve_bytes_of_what_has_ended_and_the_order_of_what_has_not() -> None:
     state, seeded = QueueState(), random.Random(1)
     waiting = [request(seeded, NOON + timedelta(seconds=n)) for n in range(5)]
     for row in waiting:

@@ -1,4 +1,8 @@
-"""A set of request ids that costs sixteen bytes each, however many there are."""
+"""A set of request ids that costs twelve bytes each, however many there are.
+
+Of a UUID the 96 bits at its ends are kept; what says its version lies between them. That two of ten million random ids
+have the same is less likely than one in 10^15.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,9 @@ import polars as pl
 SHARDS = 256  # by an id's first byte
 GATHER = 64  # ids of a shard that gather in a set before they become a sorted run
 FACTOR = 4  # a run is merged into the one before it unless that is so many times as long
-ID_BYTES = 16
+UUID_BYTES = 16
+END_BYTES = 6  # of each end of a UUID
+ID_BYTES = 2 * END_BYTES
 
 Ids = npt.NDArray[np.bytes_]
 
@@ -89,14 +95,17 @@ def _has(run: bytes, key: bytes) -> bool:
 
 def _array_of(request_ids: pl.Series) -> Ids:
     """The ids as bytes; all at once where all are UUIDs as text."""
-    binary = request_ids.str.replace_all("-", "", literal=True).str.decode("hex", strict=False)
-    if binary.null_count() or not (binary.bin.size() == ID_BYTES).all():
+    text = request_ids.str.replace_all("-", "", literal=True)
+    binary = text.str.decode("hex", strict=False)
+    if binary.null_count() or not (binary.bin.size() == UUID_BYTES).all():
         return np.array([_id_bytes(request_id) for request_id in request_ids], dtype=f"S{ID_BYTES}")
-    return np.frombuffer(b"".join(binary), dtype=f"S{ID_BYTES}")
+    ends = text.str.head(2 * END_BYTES) + text.str.tail(2 * END_BYTES)
+    return np.frombuffer(b"".join(ends.str.decode("hex")), dtype=f"S{ID_BYTES}")
 
 
 def _id_bytes(request_id: str) -> bytes:
     try:
-        return uuid.UUID(request_id).bytes
+        whole = uuid.UUID(request_id).bytes
     except ValueError:  # an id that somebody wrote past the queue
         return blake2b(request_id.encode(), digest_size=ID_BYTES).digest()
+    return whole[:END_BYTES] + whole[-END_BYTES:]
