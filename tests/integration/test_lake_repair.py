@@ -52,8 +52,26 @@ def zeroed(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
+def garbled(path: Path) -> None:
+    """JSON still, and no commit."""
+    path.write_bytes(b'{"commitInfo":5}\n{"add":3}')
+
+
+def without_sizes(path: Path) -> None:
+    path.write_text(path.read_text().replace('"size":', '"sise":').replace('"appId":', '"appJd":'))
+
+
 Damage = Callable[[Path], None]
-DAMAGES: Sequence[Damage] = (emptied, halved, first_line_only, last_line_lost, zeroed, os.remove)
+DAMAGES: Sequence[Damage] = (
+    emptied,
+    halved,
+    first_line_only,
+    last_line_lost,
+    zeroed,
+    os.remove,
+    garbled,
+    without_sizes,
+)
 
 
 def queue(lake: Path) -> IBRequestQueue:

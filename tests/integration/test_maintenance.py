@@ -486,6 +486,8 @@ def test_the_setting_keeps_rows_longer_or_shorter(lake: Lake) -> None:
         ("bars=3", "retention names bars, which is no table: known are"),
         ("incidents=3", "the rows of incidents are kept for ever"),
         ("market_bars=soon", "must be TABLE=DAYS"),
+        ("market_bars=²", "must be TABLE=DAYS"),
+        ("market_bars=99999999999", "at most 100,000"),
     ],
 )
 def test_a_retention_that_cannot_be_is_refused(lake: Lake, retention: str, reason: str) -> None:

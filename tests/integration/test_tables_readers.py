@@ -1,5 +1,6 @@
 """The readers on real tables: chains, histories, bars and their revisions, past moments."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from v6.data.delta import append
 from v6.data.derived_statistics import DerivedStatisticsTable
 from v6.data.futures_snapshots import FuturesSnapshotsTable
+from v6.data.lake import Lake
 from v6.data.market_bars import MarketBarsTable
-from v6.data.option_snapshots import OptionSnapshotsTable
+from v6.data.option_snapshots import OPTION_SNAPSHOTS, OptionSnapshotsTable
 from v6.data.position_updates import PositionUpdatesTable
 from v6.data.table import Table
 
@@ -317,3 +320,13 @@ def test_filters_put_on_afterwards_reach_the_files(tmp_path: Path) -> None:
     assert "SELECTION" in plan
     assert "FILTER" not in plan
     assert "PROJECT 2/" in plan
+
+
+def test_readers_give_null_for_a_column_that_no_writer_has_added_yet(tmp_path: Path) -> None:
+    new = OPTION_SNAPSHOTS
+    older = replace(new, columns=tuple(column for column in new.columns if column.name != "is_adjusted"))
+    append(Lake(tmp_path).ensure(older), older.conform(frame(option("c", 1), option("c", 2))))
+    table = OptionSnapshotsTable(tmp_path)
+    for rows in (table.latest_chain("SPY"), table.latest_complete_chain("SPY", missing_share=1.0), table.history()):
+        assert rows.collect().select("con_id", "is_adjusted").rows() == [(1, None), (2, None)]
+    assert table.last_cycles()["contracts"].to_list() == [2]

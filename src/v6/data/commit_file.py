@@ -7,6 +7,7 @@ disappear without a word. So wholeness is judged here.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ REPAIR_OPERATION = (
 REPAIR_END = "repair-end"  # the token of the commit that ends a repair
 NEVER_EMPTY = frozenset({"CREATE TABLE", "ADD COLUMN", "OPTIMIZE"})
 WRITES = frozenset({"WRITE", "DELETE"})
+# What an action must have for its commit to be played; every action is an object of objects.
+NEEDED: Mapping[str, Mapping[str, type]] = {
+    "add": {"path": str, "size": int},
+    "remove": {"path": str},
+    "txn": {"appId": str, "version": int},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +56,8 @@ class CommitFile:
     @property
     def written_at(self) -> float:
         """When it was committed, in seconds since 1970 by the writer's machine; 0 where it does not say."""
-        times = [action["commitInfo"].get("timestamp") or 0 for action in self.actions if "commitInfo" in action]
-        return max(times, default=0) / 1000
+        times = [action["commitInfo"].get("timestamp") for action in self.actions if "commitInfo" in action]
+        return max((time for time in times if isinstance(time, int)), default=0) / 1000
 
     @property
     def transactions(self) -> dict[str, int]:
@@ -76,17 +83,24 @@ def read_commit(log: Path, version: int) -> CommitFile:
         except ValueError:  # not JSON, or not even text
             fault = f"is cut off or garbled in line {number}"
             break
-        if not isinstance(action, dict):
+        if not _is_action(action):
             fault = f"is garbled in line {number}"
             break
         actions.append(action)
     return CommitFile(path=path, version=version, actions=tuple(actions), fault=fault or _missing(content, actions))
 
 
+def _is_action(action: object) -> bool:
+    return isinstance(action, dict) and all(
+        isinstance(value, dict) and all(isinstance(value.get(n), kind) for n, kind in NEEDED.get(name, {}).items())
+        for name, value in action.items()
+    )
+
+
 def _missing(content: bytes, actions: list[dict[str, Any]]) -> str:
     """What a commit whose lines all parse lacks; empty when it lacks nothing that can be told."""
     infos = [action["commitInfo"] for action in actions if "commitInfo" in action]
-    info = infos[0] if infos and isinstance(infos[0], dict) else {}
+    info = infos[0] if infos else {}
     if not str(info.get("engineInfo", "")).startswith(WRITER):
         return ""
     if content.endswith(b"\n") or (len(actions) < 2 and info.get("operation") in NEVER_EMPTY):
@@ -103,4 +117,4 @@ def _promised(info: dict[str, Any]) -> dict[str, int]:
         counts |= {"add": metrics.get("num_added_files"), "remove": metrics.get("num_removed_files")}
     elif info.get("operation") == "OPTIMIZE":
         counts |= {"add": metrics.get("numFilesAdded"), "remove": metrics.get("numFilesRemoved")}
-    return {kind: int(count) for kind, count in counts.items() if count is not None}
+    return {kind: int(str(count)) for kind, count in counts.items() if str(count).isdecimal()}

@@ -110,9 +110,8 @@ class Table:
         """Each trading date that has files, newest first, with its rows; all from one version of the table."""
         if not self.lake.exists(self.spec.name):
             return
-        table = self.lake.open(self.spec.name)
-        self.lake.check_files(self.spec.name, table)
-        rows = delta.scan_table(table).select(self.spec.schema.names())
+        table = self.lake.opened_whole(self.spec.name)
+        rows = self.lake.scan_opened(self.spec, table)
         for day in sorted(delta.partition_dates(table), reverse=True):
             yield day, rows.filter(pl.col("date") == day)
 

@@ -12,6 +12,7 @@ from v6.data.ib_request import REQUESTS
 from v6.data.table_spec import TableSpec
 from v6.errors import SettingsError
 
+MOST_DAYS = 100_000
 SLACK = timedelta(days=1)  # a file with few old rows is not written anew for each of them
 
 
@@ -29,8 +30,10 @@ def keep_days(specs: Iterable[TableSpec], setting: str) -> dict[str, int]:
             raise SettingsError(f"retention names {name}, which is no table: known are {', '.join(sorted(known))}")
         if not may_lose_rows(known[name]):
             raise SettingsError(f"retention: the rows of {name} are kept for ever, for its newest ones say how it is")
-        if not number.isdigit():
-            raise SettingsError(f"retention: {entry!r} must be TABLE=DAYS, such as ib_requests=90; 0 is for ever")
+        if not number.isdecimal() or int(number) > MOST_DAYS:
+            raise SettingsError(
+                f"retention: {entry!r} must be TABLE=DAYS, such as ib_requests=90, at most {MOST_DAYS:,}; 0 is for ever"
+            )
         days[name] = int(number)
     return {name: number for name, number in days.items() if number}
 
