@@ -71,6 +71,17 @@ def test_a_request_is_the_same_object_wherever_it_is_shown(folder: Path) -> None
     assert [request["request_id"] for request in listed] == [made["request_id"]]
 
 
+def test_a_request_can_be_told_when_to_begin_and_when_it_is_too_late(tmp_path: Path) -> None:
+    clock = ["--clock", "2026-11-25T18:00:00Z*0.001"]
+    when = ["--not-before", "+15m", "--deadline", "2026-11-25T20:00:00+01:00"]
+    made = json_of(tmp_path, "submit", "position_update", *when, *clock, *LAKE, "--json")
+    request = json_of(tmp_path, "requests", "show", made["request_id"], *LAKE, "--json")
+    assert (request["not_before"][:16], request["deadline"][:19]) == ("2026-11-25T18:15", "2026-11-25T19:00:00")
+    for text in ("tomorrow", "+99999999999d", "+5M"):
+        refused = v6(tmp_path, "submit", "position_update", "--deadline", text, *LAKE)
+        assert (refused.returncode, "--deadline" in refused.stderr, "+15m" in refused.stderr) == (2, True, True)
+
+
 def test_the_status_answers_the_three_questions(folder: Path) -> None:
     status = json_of(folder, "status", *LAKE, "--json")
     assert status["collecting"] is False

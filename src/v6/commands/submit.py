@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from v6.app import App
+from v6.clock import parse_utc
 from v6.commands.command import Call, command
 from v6.commands.waiting import wait_for
 from v6.errors import RequestError, RequestFailed
 
 if TYPE_CHECKING:
     from v6.data.ib_request_queue import IBRequest
+
+
+WHEN = "2026-11-25T18:30:00Z (UTC unless it says), or +90s, +15m, +2h, +1d from now"
+LATER = re.compile(r"\+(\d+)([smhd])", re.ASCII)
+UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +51,10 @@ async def submit(
     parameters: Annotated[str, typer.Option(metavar="JSON", help="the type's parameters as a JSON object")] = "{}",
     result_table: Annotated[str | None, typer.Option(help="the type's table when left out")] = None,
     key: Annotated[str | None, typer.Option(help="idempotency key: the same request twice is one request")] = None,
+    not_before: Annotated[str | None, typer.Option(metavar="WHEN", help=f"it does not begin before; {WHEN}")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="WHEN", help=f"it fails when not begun by then; {WHEN}")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="wait until it has ended; exit 5 when it failed")] = False,
     wait_seconds: Annotated[float | None, typer.Option(min=0, help="wait no longer than that")] = None,
 ) -> None:
@@ -57,6 +69,8 @@ async def submit(
             parameters=parse_parameters(parameters),
             result_table=result_table,
             idempotency_key=key,
+            not_before=_moment("--not-before", not_before, app.clock.now()),
+            deadline=_moment("--deadline", deadline, app.clock.now()),
         )
         if not call.out.as_json:
             call.out.line(request_id)
@@ -67,6 +81,17 @@ async def submit(
     finally:
         await queue.close()
     _report(call, answer)
+
+
+def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """An instant, or so much later than now (clock time). Raises RequestError."""
+    if text is None:
+        return None
+    later = LATER.fullmatch(text.strip())
+    try:
+        return now + int(later[1]) * UNITS[later[2]] if later else parse_utc(text)
+    except (ValueError, OverflowError) as error:
+        raise RequestError(f"{option} {text!r} is no moment: write {WHEN}") from error
 
 
 def parse_parameters(text: str) -> Mapping[str, Any]:
