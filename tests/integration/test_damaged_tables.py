@@ -17,13 +17,16 @@ import polars as pl
 import pytest
 from tests.integration.test_worker import Bench, Note, NoteParameters, NotesTable, Session, Types, notes
 
+from v6.cli import run
 from v6.core.worker_events import LakeWriteHeld, LakeWriteResumed, TableHeld
 from v6.data.ib_request import NewRequest, RequestStatus
 from v6.data.lake import Lake
+from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import LakeRepair, examine_lake
 from v6.data.table import Table
 from v6.data.table_spec import TableSpec
 from v6.data.table_writer import TableWriter
+from v6.data.worker_state import WorkerStateTable
 from v6.errors import DiskRefuses, LakeError, TableDamaged
 from v6.request_types.base import Fetched, Job, Part
 
@@ -287,3 +290,18 @@ async def test_a_limit_on_the_size_of_files_is_a_disk_that_refuses(tmp_path: Pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     await bench.insert()
     assert bench.queue.requests().collect().height == 2
+
+
+def test_a_damaged_table_is_named_beside_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for table in (WorkerStateTable(tmp_path), LakeAccount(tmp_path)):
+        Lake(tmp_path).ensure(table.spec)
+    next((tmp_path / "worker_state" / "_delta_log").glob("*.json")).write_bytes(b'{"proto')
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "part-0.parquet").write_bytes(b"PAR1")
+    for command in ("tables", "tables --json"):
+        assert run([*command.split(), "--lake", str(tmp_path)]) == 3
+        out, err = capsys.readouterr()
+        assert "lake_account" in out
+        first, second = err.splitlines()
+        assert f"{tmp_path}/contracts/_delta_log has no commit any more: run `v6 doctor --tables`" in first
+        assert f"{tmp_path}/worker_state/_delta_log/{0:020d}.json is cut off" in second

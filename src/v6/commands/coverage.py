@@ -40,7 +40,7 @@ async def coverage(
     from v6.scheduler.heat_map import strips_of
 
     app = App(call.settings)
-    app.lake.check_usable()
+    app.lake.check_no_file()
     days = asked_days(app, first, last)
     await settled_ledger(app)
     frame = _frame(app, days, symbol, request_type)

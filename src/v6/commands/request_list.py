@@ -26,10 +26,11 @@ def matching(app: App, conditions: Mapping[str, str | None], limit: int | None =
     from v6.data.ib_request import REQUESTS
     from v6.data.queue_log import current
 
-    app.lake.check_usable()
+    app.lake.check_no_file()
     fits = [pl.col(name) == value for name, value in conditions.items() if value is not None]
     rows = current(app.lake.scan(REQUESTS)).filter(*fits).sort("created_at", "request_id", descending=True)
-    return (rows if limit is None else rows.head(limit)).collect()
+    with app.lake.reading(REQUESTS.name):
+        return (rows if limit is None else rows.head(limit)).collect()
 
 
 def check_type(app: App, request_type: str | None) -> None:

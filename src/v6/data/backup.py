@@ -20,11 +20,11 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from v6.data.describe import specs
 from v6.data.flush import LOG, flush_file_system, flush_paths
 from v6.data.ib_request import REQUESTS
 from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
+from v6.data.lake_repair import all_tables
 from v6.data.table_examination import examine_table
 from v6.data.table_log import CHECKPOINT_NAME, COMMIT_NAME
 from v6.errors import LakeError, UsageError
@@ -123,9 +123,10 @@ def _copy_tables(lake: Lake, partial: Path, final: Path) -> Backup:
 def _check_place(lake: Lake, target: Path) -> None:
     if not lake.is_local:
         raise UsageError(f"the lake {lake.url} is an object store: use its versions or its copies")
-    for spec in specs():
-        lake.check_not_lost(spec.name)
-    if not lake.table_names():
+    names = all_tables(lake)
+    for name in names:
+        lake.check_not_lost(name)
+    if not names:
         raise LakeError(f"there are no tables in {lake.url}: name the lake's folder")
     if target.resolve().is_relative_to(Path(lake.url).resolve()):
         raise UsageError(f"{target} lies within the lake: name a folder elsewhere, better on another disk")

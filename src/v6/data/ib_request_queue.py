@@ -471,12 +471,16 @@ class IBRequestQueue:
     def _states(self, state: QueueState, request_ids: Sequence[str]) -> list[IBRequest]:
         """Requests as they are now, in order; those that have ended are read from the table, all at once."""
         ended = [each for each in request_ids if each not in state.open]
-        rows = self.lake.scan(REQUESTS).filter(pl.col("request_id").is_in(ended))
-        found = {r.request_id: r for r in requests_of(current(rows).collect())} if ended else {}
+        found = {r.request_id: r for r in self._stored(ended)} if ended else {}
         for each in ended:
             if each not in found:
                 raise UnknownRequest(f"no request has the id {each}: `v6 requests list` shows them")
         return [state.open.get(each) or found[each] for each in request_ids]
+
+    def _stored(self, request_ids: Sequence[str]) -> list[IBRequest]:
+        rows = self.lake.scan(REQUESTS).filter(pl.col("request_id").is_in(request_ids))
+        with self.lake.reading(REQUESTS.name):
+            return requests_of(current(rows).collect())
 
     def _get(self, request_id: str) -> IBRequest:
         return self._states(self._writer.state, [request_id])[0]

@@ -111,14 +111,15 @@ class LakeRepair:
                 file.writelines(json.dumps(request.as_json()) + "\n" for request in short)
 
 
-def _lost(lake: Lake) -> list[str]:
-    """Tables that were there once and have no commit left."""
+def all_tables(lake: Lake) -> list[str]:
+    """The tables of a local lake by name, those included that were there once and have no commit left."""
     marked = {mark.name for mark in (Path(lake.url) / MARKS).glob("*")}
-    return [name for name in marked | {spec.name for spec in specs()} if lake.is_lost(name)]
+    lost = [name for name in marked | {spec.name for spec in specs()} if lake.is_lost(name)]
+    return sorted({*lake.table_names(), *lost})
 
 
 def _queue_first(lake: Lake, names: Collection[str]) -> list[str]:
-    there = sorted({*lake.table_names(), *_lost(lake)})
+    there = all_tables(lake)
     absent = sorted(set(names) - set(there))
     if absent:
         raise LakeError(f"the lake {lake.url} has no table {', '.join(absent)}: it has {', '.join(there) or 'none'}")

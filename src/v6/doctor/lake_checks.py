@@ -9,6 +9,7 @@ from pathlib import Path
 
 from v6.clock import Clock
 from v6.data.lake import Lake
+from v6.data.lake_repair import all_tables
 from v6.data.table_summary import TableSummary, summarise, wrong_file
 from v6.doctor.finding import Finding, ok, problem, skipped, warning
 from v6.errors import LakeError
@@ -31,7 +32,7 @@ def lake_checks(lake: Lake, clock: Clock) -> Iterator[Finding]:
     yield ok("lake", f"{lake.url} can be written")
     if lake.is_local:
         yield disk_check(Path(lake.url), clock)
-    names = lake.table_names()
+    names = all_tables(lake)
     if not names:
         yield warning("tables", "there are none yet", "submit a request and run `v6 worker`, or try `v6 demo`")
     for name in names:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from v6.data.delta import DeltaError, query
 from v6.data.lake import Lake
+from v6.data.lake_repair import all_tables
 from v6.errors import TableDamaged, UsageError
 from v6.readers.asked import checked
 from v6.readers.where import lake_of
@@ -29,7 +30,7 @@ def sql(text: str, *, lake: Lake | str | Path | None = None) -> pl.LazyFrame:
     if not READS.match(text):
         raise UsageError("sql() only reads: begin with SELECT or WITH")
     place = lake_of(lake)
-    names = place.table_names()
+    names = all_tables(place)
     named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
     tables = {name: place.opened_whole(name) for name in named}
     try:
