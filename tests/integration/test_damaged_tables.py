@@ -26,7 +26,7 @@ from v6.data.lake_repair import LakeRepair, examine_lake
 from v6.data.table import Table
 from v6.data.table_spec import TableSpec
 from v6.data.table_writer import TableWriter
-from v6.data.worker_state import WorkerStateTable
+from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import DiskRefuses, LakeError, TableDamaged
 from v6.request_types.base import Fetched, Job, Part
 
@@ -305,3 +305,15 @@ def test_a_damaged_table_is_named_beside_the_others(tmp_path: Path, capsys: pyte
         first, second = err.splitlines()
         assert f"{tmp_path}/contracts/_delta_log has no commit any more: run `v6 doctor --tables`" in first
         assert f"{tmp_path}/worker_state/_delta_log/{0:020d}.json is cut off" in second
+
+
+def test_whatever_a_command_stumbles_over_the_damaged_table_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WorkerStateTable(tmp_path).record(WorkerState(worker_id="worker", state="ready", in_flight=0))
+    (broken,) = tmp_path.glob("worker_state/*/*.parquet")
+    broken.write_bytes(b"\xff" * broken.stat().st_size)
+    assert run(["status", "--lake", str(tmp_path)]) == 3
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: the table worker_state in {tmp_path} is damaged: {broken} cannot be read")
+    assert error.endswith("run `v6 doctor --tables`\n")

@@ -24,6 +24,7 @@ from v6.signals import release_signals
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 JSON = "as_json"
+STORAGE = frozenset({"polars", "pyarrow", "pyo3_runtime", "deltalake", "_internal"})  # whose errors name no table
 PANEL = "Settings (also before the command)"
 
 
@@ -62,14 +63,26 @@ def command(
             code = _run_to_end(result, loop) if inspect.iscoroutine(result) else result
         except BrokenPipeError:  # here, for typer would make exit code 1 of it
             return int(forget_reader())
-        except Exception as error:
-            if call.settings.log_level == "debug" and not isinstance(error, V6Error):
+        except BaseException as error:  # a panic of the storage's code is no Exception
+            if call.settings.log_level == "debug" and isinstance(error, Exception) and not isinstance(error, V6Error):
                 traceback.print_exc(file=sys.stderr)
+            _name_damage(call, error)
             raise
         return int(code or ExitCode.OK)
 
     declare(run, [*parameters, *global_parameters()])
     return run
+
+
+def _name_damage(call: Call, error: BaseException) -> None:
+    """Raise TableDamaged where a library of the storage stumbled over a damaged table: looked for only then."""
+    if type(error).__module__.partition(".")[0] in STORAGE:
+        from v6.data.lake import Lake
+        from v6.data.lake_repair import first_damage
+
+        damage = first_damage(Lake(call.settings.lake))
+        if damage is not None:
+            raise damage from error
 
 
 def _run_to_end(coroutine: Coroutine[Any, Any, Any], loop: LoopFactory | None) -> Any:

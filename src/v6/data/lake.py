@@ -124,11 +124,12 @@ class Lake:
     def check_not_lost(self, name: str) -> None:
         """Make sure that a table which is absent never was there. Raises TableDamaged."""
         if self.is_lost(name):
-            fault = f"{self.uri(name)}/_delta_log has no commit any more"
-            raise TableDamaged(self._damage_text(name, fault), table=name)
+            raise self.damage(name, f"{self.uri(name)}/_delta_log has no commit any more")
 
-    def _damage_text(self, name: str, fault: str) -> str:
-        return f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
+    def damage(self, name: str, fault: str) -> TableDamaged:
+        """What to raise for a table of which that is wrong."""
+        text = f"the table {name} in {self.url} is damaged: {fault}: run `v6 doctor --tables`"
+        return TableDamaged(text, table=name)
 
     def table_names(self) -> list[str]:
         """The tables that exist, by name (local lakes)."""
@@ -155,7 +156,7 @@ class Lake:
         fault = first_fault(Path(self.url), name, Depth.FOOTERS) if self.is_local else None
         if fault is None and not isinstance(error, DeltaError):
             return LakeError(f"the table {name} in {self.url} could not be read: {first_line(error)}")
-        return TableDamaged(self._damage_text(name, fault or first_line(error)), table=name)
+        return self.damage(name, fault or first_line(error))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:
@@ -183,7 +184,7 @@ class Lake:
             path = f"{self.uri(name)}/{unquote(encoded)}"
             what = wrong_size(path, size)
             if what:
-                raise TableDamaged(self._damage_text(name, f"{path} {what}"), table=name)
+                raise self.damage(name, f"{path} {what}")
 
     def opened_whole(self, name: str) -> DeltaTable:
         """A table at its newest version with every file in its place. Blocks. Raises TableDamaged."""
@@ -205,7 +206,7 @@ class Lake:
             return
         fault = first_fault(Path(self.url), name, Depth.ROWS if deep else Depth.SIZES)
         if fault is not None:
-            raise TableDamaged(self._damage_text(name, fault), table=name)
+            raise self.damage(name, fault)
 
     def reopened(self, name: str, table: DeltaTable | None) -> DeltaTable:
         """A table at its newest version, from an object of it that was opened before. Raises TableDamaged."""

@@ -20,10 +20,10 @@ from v6.data.flush import MARKS
 from v6.data.ib_request import REQUESTS, IBRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.queue_log import current, requests_of
-from v6.data.table_examination import Depth, Examination, examine_table
+from v6.data.table_examination import Depth, Examination, examine_table, first_fault
 from v6.data.table_repair import Acknowledged, Aside, Repaired, TableRepair
 from v6.data.table_spec import TableSpec
-from v6.errors import LakeError
+from v6.errors import LakeError, TableDamaged
 
 REPORT = "lost_requests.jsonl"
 
@@ -68,6 +68,15 @@ def examine_lake(lake: Lake, names: Collection[str] = (), *, deep: bool = False)
             yield examine_table(Path(lake.url), name, Depth.ROWS if deep else Depth.FOOTERS)
         except OSError as error:
             raise LakeError(f"the table {name} in {lake.url} cannot be read: {error}") from error
+
+
+def first_damage(lake: Lake) -> TableDamaged | None:
+    """What is wrong with the first table of a local lake that is damaged, by its log and footers; None without one."""
+    for name in all_tables(lake) if lake.is_local else ():
+        fault = first_fault(Path(lake.url), name, Depth.FOOTERS)
+        if fault is not None:
+            return lake.damage(name, fault)
+    return None
 
 
 class LakeRepair:
