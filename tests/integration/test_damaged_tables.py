@@ -23,6 +23,7 @@ from v6.data.ib_request import NewRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import LakeRepair, examine_lake
+from v6.data.queue_controls import Action, QueueControlsTable
 from v6.data.table import Table
 from v6.data.table_spec import TableSpec
 from v6.data.table_writer import TableWriter
@@ -134,9 +135,10 @@ async def test_a_table_that_is_damaged_later_holds_its_requests_and_spends_no_at
     assert bench.rows()["request_id"].to_list().count(note) == 1
 
 
-@pytest.mark.parametrize("table", ["ib_requests", "lake_account"])
+@pytest.mark.parametrize("table", ["ib_requests", "lake_account", "queue_controls"])
 async def test_without_the_queue_or_the_account_no_worker_begins(tmp_path: Path, table: str) -> None:
     bench = both(tmp_path)
+    QueueControlsTable(bench.lake).record("type:bar", Action.RESUME, source="test")
     await bench.insert(request_type="bar")
     await bench.drain(TABLES)
     newest_commit(bench, table).write_bytes(b"")

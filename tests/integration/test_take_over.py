@@ -25,7 +25,7 @@ from v6.core.recovery import Left, fence_all, outcomes_of_left
 from v6.core.sent_record import SentRecord, sent_by, sent_path
 from v6.core.take_over import TakeOver
 from v6.core.unified_queue_worker import UnifiedQueueWorker
-from v6.core.worker_events import WorkerLeaseLost, WorkerRecovered, WorkerTookOver
+from v6.core.worker_events import TakeOverHeld, WorkerLeaseLost, WorkerRecovered, WorkerTookOver
 from v6.core.worker_lock import Holder, WorkerLock, holder_of, lock_folder
 from v6.data.contracts import CONTRACTS
 from v6.data.ib_request import RequestStatus
@@ -35,7 +35,7 @@ from v6.data.outcome import Crashed, Done, Outcome
 from v6.data.queue_state import ClaimLimits
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
-from v6.errors import LeaseLost, WorkerBusy
+from v6.errors import LakeError, LeaseLost, WorkerBusy
 from v6.events import EventBus
 from v6.request_types.base import Fetched, Job, Part
 
@@ -66,6 +66,7 @@ def taker(bench: Bench, name: str = "other", lease_seconds: float = LEASE) -> Ta
     bus = EventBus()
     bus.subscribe(WorkerTookOver, bench.seen.append)
     bus.subscribe(WorkerRecovered, bench.seen.append)
+    bus.subscribe(TakeOverHeld, bench.seen.append)
     return TakeOver(
         queue=bench.open_queue(name),
         lake=bench.lake,
@@ -123,6 +124,22 @@ def test_a_free_lock_of_this_machine_proves_its_holder_dead_at_once(tmp_path: Pa
     assert [dead.holder for dead in watch(lake, Elapsed()).dead({"w": 3})] == [Holder.DEAD]
     (folder / "w.lock").write_text("77\nanother boot, or another machine\n")
     assert holder_of(folder, "w") is Holder.UNKNOWN
+
+
+async def test_a_lake_that_refuses_is_said_once_for_each_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, Types(Note()))
+    looks = iter([LakeError("full"), LakeError("full"), LakeError("torn"), None, LakeError("torn"), LeaseLost("end")])
+
+    async def look(_: LeaseWatch) -> None:
+        error = next(looks)
+        if error is not None:
+            raise error
+
+    other = taker(bench, lease_seconds=0.01)
+    monkeypatch.setattr(other, "look", look)
+    with pytest.raises(LeaseLost):
+        await other.run()
+    assert [event.message for event in bench.seen if isinstance(event, TakeOverHeld)] == ["full", "torn", "torn"]
 
 
 async def claimed_by_worker(bench: Bench, symbols: str) -> tuple[int, list[str]]:

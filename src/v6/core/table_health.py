@@ -10,11 +10,12 @@ from v6.core.worker_events import TableHeld
 from v6.data.ib_request import REQUESTS
 from v6.data.lake import Lake
 from v6.data.lake_account import LAKE_ACCOUNT
+from v6.data.queue_controls import QUEUE_CONTROLS
 from v6.errors import TableDamaged
 from v6.events import EventBus
 
 LOOK_SECONDS = 5.0  # machine seconds between looks at what is damaged
-NEEDED_BY_ALL = (REQUESTS.name, LAKE_ACCOUNT.name)
+NEEDED_BY_ALL = (REQUESTS.name, LAKE_ACCOUNT.name, QUEUE_CONTROLS.name)  # the last says what is paused
 
 
 class TableHealth:

@@ -91,19 +91,25 @@ class TakeOver:
             self._events.emit(WorkerRecovered(worker=name, **asdict(recovered)))
 
     async def run(self) -> None:
-        """Look after the claims of other workers, until cancelled. A lake that refuses is reported and looked at again.
+        """Look after the claims of other workers, until cancelled. A lake that refuses is reported, once for each
+        cause, and looked at again.
 
         Raises:
             LeaseLost: another took this worker's own place.
         """
         watch = self._watch()
+        said = None
         while True:
             try:
                 await self.look(watch)
             except LeaseLost:
                 raise
             except LakeError as error:
-                self._events.emit(TakeOverHeld(message=message_of(error), retry_seconds=watch.look_seconds))
+                if message_of(error) != said:
+                    said = message_of(error)
+                    self._events.emit(TakeOverHeld(message=said, retry_seconds=watch.look_seconds))
+            else:
+                said = None
             await self._clock.sleep(watch.look_seconds * self._clock.speed)
 
     async def look(self, watch: LeaseWatch) -> None:

@@ -61,7 +61,8 @@ class WorkerLeaseLost(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TakeOverHeld(Event):
-    """Other workers' claims could not be looked after; tried again after so many machine seconds."""
+    """Other workers' claims could not be looked after; said once for each cause, tried again every so many machine
+    seconds."""
 
     name: ClassVar[str] = "worker.take_over_held"
     level: ClassVar[str] = "warning"
