@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from tests.integration.test_worker import Bench, Note, NoteParameters, NotesTabl
 
 from v6.cli import run
 from v6.core.worker_events import LakeWriteHeld, LakeWriteResumed, TableHeld
-from v6.data.ib_request import NewRequest, RequestStatus
+from v6.data.ib_request import REQUESTS, NewRequest, RequestStatus
 from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import LakeRepair, examine_lake
@@ -28,7 +29,7 @@ from v6.data.table import Table
 from v6.data.table_spec import TableSpec
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
-from v6.errors import DiskRefuses, LakeError, TableDamaged
+from v6.errors import DiskRefuses, LakeError, TableDamaged, TableIncompatible
 from v6.request_types.base import Fetched, Job, Part
 
 FULL = "the disk of the lake"
@@ -133,6 +134,41 @@ async def test_a_table_that_is_damaged_later_holds_its_requests_and_spends_no_at
         await ended(bench, note)
     assert (await bench.queue.get(note)).attempt == 1
     assert bench.rows()["request_id"].to_list().count(note) == 1
+
+
+def of_another_version(spec: TableSpec) -> TableSpec:
+    columns = [replace(column, dtype=pl.String) if column.name == "con_id" else column for column in spec.columns]
+    return replace(spec, columns=tuple(columns))
+
+
+@pytest.mark.parametrize("comes_later", [False, True])
+async def test_a_table_of_another_version_holds_its_requests_and_the_difference_is_shown(
+    tmp_path: Path, comes_later: bool
+) -> None:
+    bench, other = both(tmp_path), of_another_version(NotesTable.spec)
+    if not comes_later:
+        bench.lake.ensure(other)
+    async with bench.running(result_tables=TABLES):
+        if comes_later:
+            bench.lake.ensure(other)
+        note, bar = await bench.insert(request_type="note"), await bench.insert(request_type="bar")
+        await ended(bench, bar)
+        await bench.until(lambda: bool(holds(bench, TableHeld)))
+        held = await bench.queue.get(note)
+        assert (held.status is not RequestStatus.FAILED, held.attempt) == (True, 0)
+        event = holds(bench, TableHeld)[0]
+        assert "notes does not fit this version: con_id is String and must be Int64" in event.reason
+        shutil.rmtree(bench.lake.uri("notes"))
+        await ended(bench, note)
+    assert (await bench.queue.get(note)).attempt == 1
+
+
+async def test_a_queue_of_another_version_is_refused_at_the_start(tmp_path: Path) -> None:
+    columns = [replace(c, dtype=pl.Int64) if c.name == "revision" else c for c in REQUESTS.columns]
+    bench = both(tmp_path)
+    bench.lake.ensure(replace(REQUESTS, columns=tuple(columns)))
+    with pytest.raises(TableIncompatible, match="ib_requests does not fit this version: revision is Int64 and must be"):
+        await bench.drain(TABLES)
 
 
 @pytest.mark.parametrize("table", ["ib_requests", "lake_account", "queue_controls"])

@@ -274,9 +274,16 @@ class ResultWriter:
             if name not in self._classes:
                 raise TableIncompatible(f"there is no table {name}: known are {', '.join(sorted(self._classes))}")
             table = self._classes[name](self._lake, clock=self._clock)
-            self._writers[name] = TableWriter(self._lake, table.spec, app_id=self._app_id, epoch=self._epoch)
+            self._writers[name] = self._writer(table.spec)
             self._tables[name] = table
         return self._tables[name], self._writers[name]
+
+    def _writer(self, spec: TableSpec) -> TableWriter:
+        """Raises TableDamaged also for a table of another version: no rows are at fault, and what needs it waits."""
+        try:
+            return TableWriter(self._lake, spec, app_id=self._app_id, epoch=self._epoch)
+        except TableIncompatible as error:
+            raise TableDamaged(str(error), table=spec.name) from error
 
 
 def _unfinished(batch: Sequence[_Landing]) -> list[_Landing]:

@@ -1,9 +1,12 @@
-"""Which tables are damaged: what needs them is held, spends no attempt, and goes on when they have been repaired."""
+"""Which tables cannot be used: what needs them is held, spends no attempt, and goes on when they have been repaired.
+
+That is a table that is damaged, and one whose columns are of another version.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from v6.clock import Clock
 from v6.core.worker_events import TableHeld
@@ -11,9 +14,11 @@ from v6.data.ib_request import REQUESTS
 from v6.data.lake import Lake
 from v6.data.lake_account import LAKE_ACCOUNT
 from v6.data.queue_controls import QUEUE_CONTROLS
-from v6.errors import TableDamaged
+from v6.data.table import Table
+from v6.errors import LakeError, TableDamaged, TableIncompatible
 from v6.events import EventBus
 
+UNUSABLE = (TableDamaged, TableIncompatible)
 LOOK_SECONDS = 5.0  # machine seconds between looks at what is damaged
 NEEDED_BY_ALL = (REQUESTS.name, LAKE_ACCOUNT.name, QUEUE_CONTROLS.name)  # the last says what is paused
 
@@ -27,7 +32,7 @@ class TableHealth:
         lake: Lake,
         clock: Clock,
         events: EventBus,
-        tables: Collection[str],
+        tables: Mapping[str, type[Table]],
         result_tables: Mapping[str, str],
         mended: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -46,17 +51,18 @@ class TableHealth:
 
         Raises:
             TableDamaged: one without which nothing can be done.
+            TableIncompatible: such a one is of another version.
         """
         for table in NEEDED_BY_ALL:
-            await asyncio.to_thread(self._lake.check_table, table)
+            await asyncio.to_thread(self._check, table)
         for table in self._tables:
             try:
-                await asyncio.to_thread(self._lake.check_table, table)
-            except TableDamaged as error:
+                await asyncio.to_thread(self._check, table)
+            except UNUSABLE as error:
                 self._hold(table, error)
 
     async def run(self) -> None:
-        """Look again at what is damaged, until cancelled."""
+        """Look again at what cannot be used, until cancelled."""
         while True:
             await self._clock.sleep(LOOK_SECONDS * self._clock.speed)
             for table in list(self._damaged):
@@ -75,7 +81,7 @@ class TableHealth:
             self._events.emit(TableHeld(table=table))
 
     def is_damaged(self, table: str) -> bool:
-        """Whether a table is damaged as far as is known."""
+        """Whether a table cannot be used, as far as is known."""
         return table in self._damaged
 
     def of_type(self, request_type: str) -> str | None:
@@ -83,15 +89,21 @@ class TableHealth:
         reasons = [self._damaged[t] for t in sorted(self._needs.get(request_type, ())) if t in self._damaged]
         return reasons[0] if reasons else None
 
-    def _hold(self, table: str, error: TableDamaged) -> None:
+    def _check(self, table: str, *, deep: bool = False) -> None:
+        self._lake.check_table(table, deep=deep)
+        spec = REQUESTS if table == REQUESTS.name else self._tables[table].spec if table in self._tables else None
+        if spec is not None:
+            self._lake.check_fits(spec)
+
+    def _hold(self, table: str, error: LakeError) -> None:
         if table not in self._damaged:
             self._damaged[table] = str(error)
             self._events.emit(TableHeld(table=table, reason=str(error)))
 
     async def _look(self, table: str) -> None:
         try:
-            await asyncio.to_thread(self._lake.check_table, table, deep=True)
-        except TableDamaged as error:
+            await asyncio.to_thread(self._check, table, deep=True)
+        except UNUSABLE as error:
             self._damaged[table] = str(error)
             return
         await self._mended(table)

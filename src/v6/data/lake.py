@@ -248,6 +248,16 @@ class Lake:
         self._create(spec)
         self.flush(spec.name, 0)
 
+    def check_fits(self, spec: TableSpec) -> None:
+        """Make sure that a table, if it is there, is one of this version but for columns to be added. Blocks.
+
+        Raises:
+            TableIncompatible: its columns differ otherwise; the text shows how.
+            TableDamaged: it cannot be opened.
+        """
+        if self.exists(spec.name):
+            _check_compatible(spec, self.open(spec.name))
+
     def _fitting(self, spec: TableSpec, table: DeltaTable) -> DeltaTable:
         _check_compatible(spec, table)
         for _ in range(COMMIT_TRIES):
