@@ -1,5 +1,6 @@
 """The lake as a whole: read without v6, upgraded, and belonging to one account."""
 
+import json
 import multiprocessing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from v6.clock import ManualClock
+from v6.clock import Clock, ManualClock
 from v6.data import delta, upgrade
 from v6.data.delta import DeltaTable
 from v6.data.describe import specs
@@ -24,6 +25,7 @@ from v6.data.table_spec import UTC_MICROSECONDS, TableSpec
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import AccountMismatch, LakeError, TableIncompatible
+from v6.maintenance.maintainer import Maintainer
 
 NOON = datetime(2026, 11, 23, 17, 0, 0, 123456, tzinfo=UTC)
 SAMPLES: dict[Any, Any] = {
@@ -294,3 +296,34 @@ def test_an_object_store_that_cannot_be_reached_is_named_with_the_cause(monkeypa
         monkeypatch.setenv(name, text)
     with pytest.raises(LakeError, match=r"the lake s3://bucket/lake cannot be reached \(.*refused.*credentials"):
         Lake("s3://bucket/lake").exists(OPTION_SNAPSHOTS.name)
+
+
+def turn_on(lake: Lake, table: str, feature: str) -> None:
+    """As a program of a newer Delta does."""
+    path = Path(lake.uri(table)) / "_delta_log" / f"{0:020d}.json"
+    actions = [json.loads(line) for line in path.read_text().splitlines()]
+    features = {"readerFeatures": [feature], "writerFeatures": [feature]}
+    for action in actions:
+        if "protocol" in action:
+            action["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
+    path.write_text("\n".join(map(json.dumps, actions)))
+
+
+@pytest.mark.parametrize("feature", ["v2Checkpoint", "madeUpIn2030"])
+def test_a_table_of_a_newer_delta_is_not_called_damaged(tmp_path: Path, feature: str) -> None:
+    lake = Lake(tmp_path)
+    lake.ensure(OPTION_SNAPSHOTS)
+    turn_on(lake, "option_snapshots", feature)
+    for use in (lake.check_fits, lake.ensure, lake.scan):
+        with pytest.raises(TableIncompatible, match=f"option_snapshots in {tmp_path} uses what .*{feature}"):
+            use(OPTION_SNAPSHOTS)
+
+
+def test_files_of_a_table_with_deletion_vectors_are_not_joined(tmp_path: Path) -> None:
+    lake, table = Lake(tmp_path), WorkerStateTable(tmp_path)
+    for number in range(2):
+        table.record(WorkerState(worker_id="w", state="ready", in_flight=number))
+    turn_on(lake, "worker_state", "deletionVectors")
+    (report,) = Maintainer(lake, Clock()).round(["worker_state"], thorough=True)
+    assert "worker_state has deletion vectors, so its files are left as they are" in (report.error or "")
+    assert len(lake.open("worker_state").file_uris()) == 2

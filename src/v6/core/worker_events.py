@@ -140,7 +140,8 @@ class RequestsHeld(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableHeld(Event):
-    """A table is damaged and what needs it is held, or whole again: then ``reason`` is None. Others go on."""
+    """A table is damaged, or of another version, and what needs it is held; or it can be used again: then ``reason`` is
+    None. Others go on."""
 
     name: ClassVar[str] = "table.held"
     level: ClassVar[str] = "warning"

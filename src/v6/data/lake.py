@@ -33,6 +33,8 @@ from v6.errors import LakeError, TableDamaged, TableIncompatible
 
 # What reading may raise; of a file that was cut off, polars makes a panic.
 READ_ERRORS = (DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
+# How the storage library and polars name what a table uses and they do not know.
+UNSUPPORTED = re.compile(r"Unsupported|does not support")
 
 
 class Lake:
@@ -140,6 +142,7 @@ class Lake:
 
         Raises:
             TableDamaged: the table is absent or its log cannot be read.
+            TableIncompatible: it uses what this version does not know.
         """
         try:
             return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
@@ -154,6 +157,11 @@ class Lake:
     def damaged(self, name: str, error: BaseException) -> LakeError:
         """What to raise for a table that could not be read: it names the file that is wrong, where one is."""
         fault = first_fault(Path(self.url), name, Depth.FOOTERS) if self.is_local else None
+        if fault is None and UNSUPPORTED.search(str(error)):
+            return TableIncompatible(
+                f"the table {name} in {self.url} uses what this version cannot read or write ({first_line(error)}): "
+                "let the program that turned it on turn it off"
+            )
         if fault is None and not isinstance(error, DeltaError):
             return LakeError(f"the table {name} in {self.url} could not be read: {first_line(error)}")
         return self.damage(name, fault or first_line(error))
@@ -256,10 +264,13 @@ class Lake:
             TableDamaged: it cannot be opened.
         """
         if self.exists(spec.name):
-            _check_compatible(spec, self.open(spec.name))
+            table = self.open(spec.name)
+            with self.reading(spec.name):
+                _check_compatible(spec, table)
 
     def _fitting(self, spec: TableSpec, table: DeltaTable) -> DeltaTable:
-        _check_compatible(spec, table)
+        with self.reading(spec.name):
+            _check_compatible(spec, table)
         for _ in range(COMMIT_TRIES):
             lacking = missing_columns(table, spec)
             if not lacking:
@@ -301,7 +312,9 @@ class Lake:
 
     def scan_opened(self, spec: TableSpec, table: DeltaTable) -> pl.LazyFrame:
         """The rows of one table object at its version, lazily, with every column of the spec."""
-        lacking = {c.name: pl.lit(None, c.dtype) for c in missing_columns(table, spec) if c.nullable}
+        with self.reading(spec.name):
+            missing = missing_columns(table, spec)
+        lacking = {c.name: pl.lit(None, c.dtype) for c in missing if c.nullable}
         return scan_table(table).with_columns(**lacking).select(spec.schema.names())
 
     def _create(self, spec: TableSpec) -> None:

@@ -35,7 +35,7 @@ from v6.data.delta import (
 )
 from v6.data.lake import Lake
 from v6.data.table_spec import TableSpec
-from v6.errors import LakeError
+from v6.errors import LakeError, TableIncompatible
 
 PAGE_BYTES = 8192
 TRIES = 40
@@ -105,8 +105,10 @@ class Rewriter:
             ContentDiffers: the new file does not hold what was to be written; nothing was committed.
             DiskRefuses: the disk has no room for the new file.
             TableDamaged: a file of the table is not as it must be.
+            TableIncompatible: the table has deletion vectors: its files alone do not say which rows there are.
             LakeError: the files cannot be read or written.
         """
+        _check_plain(table, self._spec.name)
         files = folder_of(self._lake, table)
         try:
             with self._lake.reading(self._spec.name):
@@ -205,6 +207,14 @@ class Rewriter:
 
     def _now_ms(self) -> int:
         return int(self._clock.machine_now().timestamp() * 1000)
+
+
+def _check_plain(table: DeltaTable, name: str) -> None:
+    if "deletionVectors" in (table.protocol().reader_features or ()):
+        raise TableIncompatible(
+            f"the table {name} has deletion vectors, so its files are left as they are: let the program that turned "
+            "them on drop the feature, or `v6 import` a plain copy into a new lake"
+        )
 
 
 def write_sorted(rows: pl.DataFrame, sink: BinaryIO | pa.NativeFile) -> None:
