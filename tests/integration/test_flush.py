@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.data import flush
-from v6.data.flush import mark_of
+from v6.data.flush import Mark, mark_of
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.lake import Lake
@@ -105,6 +106,20 @@ async def test_a_settlement_is_committed_after_its_rows_are_on_the_disk(tmp_path
     assert lake.open(REQUESTS.name).version() == 2
     await q.settle({request_id: Done()})
     assert flushed.index(commit("worker_state", 1)) < flushed.index(commit(REQUESTS.name, 3))
+
+
+def test_a_table_made_anew_is_flushed_though_its_log_has_the_number_of_a_deleted_one(
+    tmp_path: Path, flushed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mark, "_identity", lambda _: b"8:4711")  # as file systems give them out again
+    table = WorkerStateTable(tmp_path)
+    for number in range(3):
+        table.record(WorkerState(worker_id="w", state="ready", in_flight=number))
+    shutil.rmtree(tmp_path / "worker_state")
+    flushed.clear()
+    WorkerStateTable(tmp_path).record(WorkerState(worker_id="w", state="ready", in_flight=0))
+    assert [path for path in flushed if path.endswith(".json")] == [commit("worker_state", n) for n in (0, 1)]
+    Lake(tmp_path).check_table("worker_state")
 
 
 @pytest.mark.parametrize("content", [b"", b"torn", b"1:1 99 00000000", b"\xff\x00"])

@@ -62,6 +62,12 @@ def mark_of(lake: Path, table: str) -> Mark:
     return Mark(path=lake / MARKS / table, log=lake / table / LOG)
 
 
+def forget_mark(lake: Path, table: str) -> None:
+    """A table of that name begins anew: the file system may give its log the very number of one that was deleted."""
+    with suppress(OSError):  # a disk that refuses this refuses the table as well
+        mark_of(lake, table).path.unlink(missing_ok=True)
+
+
 def was_flushed(lake: Path, table: str) -> bool:
     """Whether a table was there once: with all its commits gone, its log is only a folder."""
     mark = mark_of(lake, table)

@@ -24,7 +24,7 @@ from v6.data.delta import (
     scan_table,
 )
 from v6.data.file_system import check_file_system
-from v6.data.flush import flush_table, was_flushed
+from v6.data.flush import flush_table, forget_mark, was_flushed
 from v6.data.opened_table import OpenedTable
 from v6.data.refusal import check_room, raise_refusal
 from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
@@ -253,6 +253,8 @@ class Lake:
     def make(self, spec: TableSpec) -> None:
         """Make a table that is absent, whatever lies in its folder. Raises LakeError."""
         self.check_room(spec.empty())
+        if self.is_local:
+            forget_mark(Path(self.url), spec.name)
         self._create(spec)
         self.flush(spec.name, 0)
 
