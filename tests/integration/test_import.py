@@ -143,6 +143,20 @@ def test_bars_need_their_size_and_are_revised_not_doubled(tmp_path: Path) -> Non
     assert rows.select("sec_type", "what_to_show", "date").row(0) == ("STK", "TRADES", date(2024, 1, 16))
 
 
+def test_of_a_row_that_the_source_has_twice_the_newest_is_taken(tmp_path: Path) -> None:
+    bar = {"date": date(2024, 1, 16), "ticker": "SPY", "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.1}
+    source = tmp_path / "daily"
+    for close in (1.1, 1.3, 1.2):  # fetched again while the day went on; the names of files tell no order
+        write(source, [bar | {"close": close}], mode="append")
+    late, early = datetime(2024, 1, 17, 9), datetime(2024, 1, 16, 9)  # noqa: DTZ001
+    write(source, [bar | {"close": 1.9, "inserted_at": late}, bar | {"close": 1.8, "inserted_at": early}],
+          mode="append", schema_mode="merge")  # fmt: skip
+    tally = run(tmp_path / "lake", source, constants={"bar_size": "1 day"})
+    assert (tally.read, tally.imported, tally.there) == (5, 1, 4)
+    assert MarketBarsTable(tmp_path / "lake").current().collect()["close"].to_list() == [1.9]
+    assert run(tmp_path / "lake", source, constants={"bar_size": "1 day"}).imported == 0
+
+
 def test_futures_belong_to_the_date_of_their_evening(tmp_path: Path) -> None:
     row = {"ts": 1705446000000, "root": "ES", "maturity": 20240315, "last": 4800, "conId": 533620665}
     source = write(tmp_path / "fut", [row, row | {"maturity": 20240621, "conId": 551601561}])

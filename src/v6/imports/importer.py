@@ -107,9 +107,9 @@ class Importer:
             yield file, fitted.rows, fitted.rejects
 
     def _new(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that are neither in the lake nor twice in the file."""
+        """The rows that are neither in the lake nor twice in the file: of those the one that was known last."""
         identity = list(IDENTITY[self.table])
-        once = rows.unique(identity, keep="last", maintain_order=True)
+        once = rows.sort("known_at", maintain_order=True).unique(identity, keep="last", maintain_order=True)
         if once.is_empty() or not self._lake.exists(self.table):
             return once
         days = pl.col("date").is_in(once["date"].unique().to_list())

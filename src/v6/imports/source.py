@@ -51,7 +51,7 @@ class SourceTable:
         return int(self._table.version())
 
     def files(self) -> list[SourceFile]:
-        """The files of that version, by path."""
+        """The files of that version, the newest first: what it says of a row is what holds."""
         actions = pl.DataFrame(self._table.get_add_actions(flatten=True))
         keys = [name for name in actions.columns if name.startswith("partition.")]
         found = [
@@ -62,7 +62,7 @@ class SourceTable:
             )
             for row in actions.iter_rows(named=True)
         ]
-        return sorted(found, key=lambda file: file.path)
+        return sorted(found, key=lambda file: (-file.modified_ms, file.path))
 
     def read(self, file: SourceFile) -> pl.DataFrame:
         """The rows of one file. Raises LakeError that names it."""
@@ -74,8 +74,8 @@ class SourceTable:
     def columns(self) -> dict[str, str]:
         """Every column of the table, partitions included, whichever files have it, with its type in the newest one."""
         declared = scan_table(self._table).collect_schema()
-        newest = max(self.files(), key=lambda file: file.modified_ms, default=None)
-        stored = declared if newest is None else self.read(newest).schema
+        files = self.files()
+        stored = self.read(files[0]).schema if files else declared
         return {name: str(stored.get(name, dtype)) for name, dtype in declared.items()}
 
     def _check_features(self) -> None:
