@@ -304,16 +304,28 @@ async def test_an_insert_on_a_full_disk_fails_in_one_line_and_inserts_nothing(di
     assert bench.queue.requests().collect().height == 1
 
 
-async def test_a_read_only_lake_can_be_read_and_no_worker_begins_on_it(disk: Path) -> None:
+async def test_a_read_only_lake_can_be_read_and_no_worker_begins_on_it(
+    disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     bench = Bench(disk, Types(Note()))
     request_id = await bench.insert()
     await bench.drain()
+    waiting = await bench.insert()
     read_only(disk)
     assert (await bench.queue.get(request_id)).status is RequestStatus.SUCCESS
     assert NotesTable(Lake(disk / "lake")).scan().collect().height == 1
+    fresh = bench.open_queue()  # of another process, which has not met the table yet
+    assert (await fresh.get(request_id)).status is RequestStatus.SUCCESS
+    assert (await fresh.stats()).counts["SUCCESS"] == 1
+    for change in (fresh.insert(request_type="note", symbol="SPY"), fresh.cancel(waiting)):
+        with pytest.raises(DiskRefuses, match="Read-only file system"):
+            await change
+    assert "panicked" not in capfd.readouterr().err
     with pytest.raises(LakeError, match="cannot be written"):
         await bench.drain()
     read_write(disk)
+    assert (await fresh.cancel(waiting)).status is RequestStatus.CANCELLED
+    await fresh.close()
 
 
 async def test_a_limit_on_the_size_of_files_is_a_disk_that_refuses(tmp_path: Path) -> None:

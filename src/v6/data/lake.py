@@ -244,8 +244,8 @@ class Lake:
             TableIncompatible: the stored columns differ from the spec otherwise; the text shows how.
             TableDamaged: it was there, and its log is gone or cannot be read.
         """
-        self.check_usable()
-        if not self.exists(spec.name):
+        if not self.exists(spec.name):  # else nothing needs to be written
+            self.check_usable()
             self.check_not_lost(spec.name)
             self.make(spec)
         return self._fitting(spec, self.open(spec.name))

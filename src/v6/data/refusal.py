@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\(os error (\d+)\)")  # the storage library says it in wo
 
 
 def check_room(folder: Path, row_bytes: int) -> None:
-    """Raise DiskRefuses when the disk of a folder has no room for rows of that size in memory.
+    """Raise DiskRefuses when a folder cannot be written, or its disk has no room for rows of that size in memory.
 
     The storage library finds out in the middle of a file and leaves noise on stderr.
     """
@@ -26,6 +26,9 @@ def check_room(folder: Path, row_bytes: int) -> None:
         free = shutil.disk_usage(folder).free
     except (FileNotFoundError, NotADirectoryError):  # whoever makes the folder says what is wrong with it
         return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise DiskRefuses(_text(str(folder), errno.EROFS if is_read_only else errno.EACCES))
     if free < RESERVE_BYTES + row_bytes:
         raise DiskRefuses(_text(str(folder), errno.ENOSPC))
 
