@@ -15,17 +15,24 @@ import pytest
 
 from v6.clock import Clock, ManualClock
 from v6.data import delta, upgrade
+from v6.data.backup import back_up
 from v6.data.delta import DeltaTable
 from v6.data.describe import specs
+from v6.data.ib_request import REQUESTS, NewRequest
+from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
+from v6.data.lake_repair import examine_lake
 from v6.data.option_snapshots import OPTION_SNAPSHOTS
+from v6.data.outcome import Done
+from v6.data.restore import restore
 from v6.data.table import Table, tables
 from v6.data.table_spec import UTC_MICROSECONDS, TableSpec
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
 from v6.errors import AccountMismatch, LakeError, TableIncompatible
 from v6.maintenance.maintainer import Maintainer
+from v6.readers.sql import sql
 
 NOON = datetime(2026, 11, 23, 17, 0, 0, 123456, tzinfo=UTC)
 SAMPLES: dict[Any, Any] = {
@@ -327,3 +334,34 @@ def test_files_of_a_table_with_deletion_vectors_are_not_joined(tmp_path: Path) -
     (report,) = Maintainer(lake, Clock()).round(["worker_state"], thorough=True)
     assert "worker_state has deletion vectors, so its files are left as they are" in (report.error or "")
     assert len(lake.open("worker_state").file_uris()) == 2
+
+
+@pytest.mark.parametrize("name", ["My Data", "börse", "a#b", "100%", "it's", "a?b*c", "行情"])
+async def test_a_lake_may_lie_in_a_folder_of_any_usual_name(tmp_path: Path, name: str) -> None:
+    lake = Lake(tmp_path / name / "lake")
+    queue = IBRequestQueue(lake, worker_id="w", check=NewRequest.checked)
+    ids = [await queue.insert(request_type="t", symbol="BRK B") for _ in range(3)]
+    await queue.claim(2)
+    await queue.settle({ids[0]: Done(result={})})
+    await queue.close()
+    reports = list(Maintainer(lake, Clock()).round(thorough=True))
+    assert [(report.joined > 1, report.error) for report in reports] == [(True, None)]
+    fresh = IBRequestQueue(lake, worker_id="w", check=NewRequest.checked)
+    assert sorted(fresh.requests().collect()["status"]) == ["PENDING", "PROCESSING", "SUCCESS"]
+    assert (await fresh.get(ids[0])).status == "SUCCESS"
+    await fresh.close()
+    assert sql("SELECT count(*) AS n FROM ib_requests", lake=lake).collect()["n"].to_list() == [6]
+    assert [examination.faults for examination in examine_lake(lake, deep=True)] == [[]]
+    backup = back_up(lake, tmp_path / name / "backups", now=NOON)
+    restore(backup.folder, Lake(tmp_path / name / "again"))
+    assert Lake(tmp_path / name / "again").scan(REQUESTS).collect().height == 6
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a[b]", "a\\b", "year=2026", "a\tb"])
+def test_a_folder_whose_name_would_be_read_wrongly_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LakeError, match=r"in its path, which is not read right: name another folder"):
+        Lake(tmp_path / name / "lake")
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    with pytest.raises(LakeError, match="in its path"):
+        Lake(tmp_path / "link")

@@ -25,6 +25,7 @@ from v6.data.delta import (
 )
 from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, forget_mark, was_flushed
+from v6.data.local_table import LocalTable, check_path
 from v6.data.opened_table import OpenedTable
 from v6.data.refusal import check_room, raise_refusal
 from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
@@ -43,8 +44,14 @@ class Lake:
     def __init__(
         self, url: str | Path, *, storage_options: Mapping[str, str] | None = None, flushes: bool = True
     ) -> None:
-        """With ``flushes`` a commit to a local lake counts only when it is on the disk (docs/durability.md)."""
+        """With ``flushes`` a commit to a local lake counts only when it is on the disk (docs/durability.md).
+
+        Raises:
+            LakeError: a local folder's path has characters that the storage library does not read right.
+        """
         self.url = str(url).rstrip("/")
+        if self.is_local:
+            check_path(Path(self.url))
         self.flushes = flushes and self.is_local
         self.storage_options = dict(storage_options) if storage_options else None
 
@@ -145,7 +152,8 @@ class Lake:
             TableIncompatible: it uses what this version does not know.
         """
         try:
-            return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options)
+            kind = LocalTable if self.is_local else DeltaTable
+            return kind(self.uri(name), version=version, storage_options=self.storage_options)
         except TableNotFoundError as error:
             self.check_not_lost(name)
             raise TableDamaged(
