@@ -365,3 +365,12 @@ def test_a_folder_whose_name_would_be_read_wrongly_is_refused(tmp_path: Path, na
     (tmp_path / "link").symlink_to(tmp_path / name)
     with pytest.raises(LakeError, match="in its path"):
         Lake(tmp_path / "link")
+
+
+@pytest.mark.parametrize("url", ["file://{}/My%20lake/", "file://localhost{}/My%20lake", "{}/My lake//", "~/My lake"])
+def test_a_url_of_this_machine_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lake = Lake(url.format(tmp_path))
+    assert (lake.url, lake.is_local, lake.flushes) == (str(tmp_path / "My lake"), True, True)
+    assert Lake("/").url == "/"
+    assert (Lake("s3://bucket/lake/").url, Lake("s3://bucket/lake").flushes) == ("s3://bucket/lake", False)

@@ -25,7 +25,7 @@ from v6.data.delta import (
 )
 from v6.data.file_system import check_file_system
 from v6.data.flush import flush_table, forget_mark, was_flushed
-from v6.data.local_table import LocalTable, check_path
+from v6.data.local_table import LocalTable, check_path, place_of
 from v6.data.opened_table import OpenedTable
 from v6.data.refusal import check_room, raise_refusal
 from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
@@ -49,7 +49,7 @@ class Lake:
         Raises:
             LakeError: a local folder's path has characters that the storage library does not read right.
         """
-        self.url = str(url).rstrip("/")
+        self.url = place_of(str(url))
         if self.is_local:
             check_path(Path(self.url))
         self.flushes = flushes and self.is_local

@@ -23,6 +23,15 @@ REFUSED = {
 }
 
 
+def place_of(url: str) -> str:
+    """A folder or the URL of an object store, without a slash at its end. A URL of this machine is a folder."""
+    if url.startswith("file://"):
+        url = unquote(url.removeprefix("file://").removeprefix("localhost"))
+    if url == "~" or url.startswith("~/"):
+        url = str(Path(url).expanduser())
+    return url.rstrip("/") or "/"
+
+
 class LocalTable(DeltaTable):
     """One table object of a local lake."""
 
