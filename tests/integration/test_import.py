@@ -252,6 +252,8 @@ def test_columns_can_be_chosen_and_wrong_choices_are_named(chains: Path, tmp_pat
     assert {m.column: m.source for m in rows.fitting.mapping()}["last"] == "ask"
     with pytest.raises(UsageError, match="--map last=nothing"):
         importer(tmp_path / "lake", chains, chosen={"last": "nothing"})
+    with pytest.raises(UsageError, match="--set strike=high: it cannot be read as Float64"):
+        importer(tmp_path / "lake", chains, constants={"strike": "high"})
     with pytest.raises(UsageError, match="choose option_snapshots"):
         importer(tmp_path / "lake", chains, table="options")
     with pytest.raises(UsageError, match="is no Delta table"):

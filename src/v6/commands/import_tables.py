@@ -123,7 +123,7 @@ def _options(time_zone: str, columns: Sequence[str], constants: Sequence[str]) -
 
     try:
         ZoneInfo(time_zone)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OSError) as error:  # one of the folders of zones is no zone
         raise UsageError(f"--time-zone {time_zone} is not known: say UTC, America/New_York, …") from error
     return Options(zone=time_zone, chosen=_pairs("--map", columns), constants=_pairs("--set", constants))
 

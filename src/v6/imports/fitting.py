@@ -123,6 +123,9 @@ class Fitting:
             if name not in self.spec.schema or source not in self._types:
                 raise UsageError(f"--map {name}={source}: the table has no {name}, or the source no {source}")
         unknown = [name for name in self._options.constants if name not in self.spec.schema]
+        for name, text in self._options.constants.items():
+            if name not in unknown and self._constant(name, text, 1)[0] is None:
+                raise UsageError(f"--set {name}={text}: it cannot be read as {self.spec.schema[name]}")
         lacking = [
             name
             for name in self._needed()
@@ -165,9 +168,12 @@ class Fitting:
                 wrong[name] = mask
             columns.append(made)
         for name, text in self._options.constants.items():
-            value = pl.Series(name, [text] * frame.height)
-            columns.append(convert(value, name, self.spec.schema[name], self._options.zone))
+            columns.append(self._constant(name, text, frame.height))
         return _zeros_as_null(pl.DataFrame(columns)), wrong
+
+    def _constant(self, name: str, text: str, rows: int) -> pl.Series:
+        value = pl.Series(name, [text] * rows, pl.String)
+        return convert(value, name, self.spec.schema[name], self._options.zone)
 
     def _made(self, rows: pl.DataFrame, wrong: Mapping[str, pl.Series], *, file: str, now: datetime) -> pl.DataFrame:
         """The rows with what older tables do not have."""
