@@ -96,6 +96,26 @@ def test_names_types_zeros_and_naive_times_become_ours(chains: Path, tmp_path: P
     assert "bid" not in missing
 
 
+def test_greeks_of_nothing_but_zeros_are_missing_whatever_stands_beside_them(tmp_path: Path) -> None:
+    zeros = dict.fromkeys(("delta", "gamma", "theta", "vega"), 0.0)
+    rows = [
+        option(strike_price=1, **zeros),
+        option(strike_price=2, **zeros | {"delta": 1.0}),
+        option(strike_price=3, impliedVol=0.0),
+        option(strike_price=4, impliedVol=None, **zeros),
+        option(strike_price=5, impliedVol=None),
+    ]
+    run(tmp_path / "lake", write(tmp_path / "old", rows))
+    stored = OptionSnapshotsTable(tmp_path / "lake").scan().sort("strike").collect()
+    assert stored.select("iv", "delta", "vega").rows() == [
+        (0.14, None, None),
+        (0.14, 1.0, 0.0),
+        (None, None, None),
+        (None, None, None),
+        (None, 0.51, 0.4),
+    ]
+
+
 def test_what_does_not_fit_is_listed_with_its_reason(chains: Path, tmp_path: Path) -> None:
     tally = run(tmp_path / "lake", chains)
     assert dict(tally.reasons) == {"expiry cannot be read": 1, "right cannot be read": 1}

@@ -17,7 +17,7 @@ from v6.imports.conversion import convert, unreadable
 from v6.imports.names import matched, plain
 
 NAMESPACE = uuid.UUID("0c9b3b0e-6f2b-5c56-9a51-6f6d8a7e5b11")
-GREEKS = ("iv", "delta", "gamma", "theta", "vega")
+SENSITIVITIES = ("delta", "gamma", "theta", "vega")
 PRICES = ("bid", "ask", "last", "bid_size", "ask_size", "last_size", "volume", "open_interest", "model_price")
 IDENTITY = {
     "option_snapshots": ("symbol", "expiry", "strike", "right", "timestamp"),
@@ -233,15 +233,16 @@ def _reason(name: str, wrong: Mapping[str, pl.Series]) -> pl.Expr:
 
 
 def _zeros_as_null(rows: pl.DataFrame) -> pl.DataFrame:
-    """Negative prices and sizes are none; greeks that are all 0.0, or beside a volatility of 0.0, were not there."""
+    """Negative prices and sizes are none; neither are sensitivities that are all 0.0, or beside a volatility of 0.0."""
     there = [name for name in PRICES if name in rows.columns]
     rows = rows.with_columns(pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in there)
-    greeks = [name for name in GREEKS if name in rows.columns]
-    if not greeks:
-        return rows
-    are_zero = pl.all_horizontal(pl.col(name).fill_null(0.0) == 0.0 for name in greeks)
-    without_iv = (pl.col("iv") <= 0.0).fill_null(value=False) if "iv" in greeks else pl.lit(value=False)
-    return rows.with_columns(pl.when(~are_zero & ~without_iv).then(pl.col(name)).alias(name) for name in greeks)
+    sensitivities = [name for name in SENSITIVITIES if name in rows.columns]
+    without_iv = (pl.col("iv") <= 0.0).fill_null(value=False) if "iv" in rows.columns else pl.lit(value=False)
+    if sensitivities:
+        are_zero = pl.all_horizontal(pl.col(name).fill_null(0.0) == 0.0 for name in sensitivities)
+        absent = are_zero | without_iv
+        rows = rows.with_columns(pl.when(~absent).then(pl.col(name)).alias(name) for name in sensitivities)
+    return rows.with_columns(pl.when(~without_iv).then(pl.col("iv")).alias("iv")) if "iv" in rows.columns else rows
 
 
 def _trading_date(local: pl.Expr, table: str, rows: pl.DataFrame) -> pl.Expr:
