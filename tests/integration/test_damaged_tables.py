@@ -120,6 +120,17 @@ async def test_a_damaged_table_is_seen_at_the_start_and_others_go_on(tmp_path: P
     assert (await bench.queue.get(waiting)).attempt == 1
 
 
+def test_rows_are_read_only_where_files_have_their_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = WorkerStateTable(tmp_path)
+    for number in range(2):
+        table.record(WorkerState(worker_id="w", state="ready", in_flight=number))
+    cut, _ = sorted(tmp_path.glob("worker_state/*/*.parquet"))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    monkeypatch.setattr("v6.data.table_examination.unreadable_rows", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(TableDamaged, match=str(cut)):
+        Lake(tmp_path).check_table("worker_state", deep=True)
+
+
 async def test_a_table_that_is_damaged_later_holds_its_requests_and_spends_no_attempt(tmp_path: Path) -> None:
     bench = both(tmp_path)
     async with bench.running(result_tables=TABLES):
