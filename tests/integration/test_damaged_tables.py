@@ -305,6 +305,29 @@ async def test_a_disk_that_refuses_in_mid_append_is_said_once_and_the_worker_goe
     assert not half_written(disk)
 
 
+async def test_a_worker_that_starts_on_a_full_disk_waits_for_room(disk: Path) -> None:
+    bench = Bench(disk, Types(Note()))
+    await bench.insert()
+    await bench.drain()
+    request_id = await bench.insert()
+    fill(disk)
+    async with bench.running():
+        await bench.until(lambda: bool(holds(bench, LakeWriteHeld)))
+        make_room(disk)
+        await ended(bench, request_id)
+    assert "No space left on device" in holds(bench, LakeWriteHeld)[0].message
+    assert holds(bench, LakeWriteResumed)
+
+
+async def test_a_lock_that_cannot_be_written_is_said_in_one_line(disk: Path) -> None:
+    bench = Bench(disk, Types(Note()))
+    fill(disk)
+    with pytest.raises(DiskRefuses, match="No space left on device"):
+        await bench.drain()
+    make_room(disk)
+    await bench.drain()
+
+
 async def test_an_insert_on_a_full_disk_fails_in_one_line_and_inserts_nothing(disk: Path) -> None:
     bench = Bench(disk, Types(Note()))
     await bench.insert()

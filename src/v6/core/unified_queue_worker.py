@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from v6.clock import Clock
 from v6.core.claim_gate import Places
@@ -44,6 +44,8 @@ from v6.data.worker_state import WorkerState
 from v6.errors import DiskRefuses, LakeError, LeaseLost, NotDurable, TableDamaged
 from v6.events import EventBus
 from v6.request_types.policy import Policies
+
+Result = TypeVar("Result")
 
 GATHER_SECONDS = 0.05  # machine seconds in which others may join a settlement; priority 1 does not wait
 HOLD_SECONDS = 1.0  # machine seconds before a queue that could not be written is tried again
@@ -173,7 +175,7 @@ class UnifiedQueueWorker:
     # Starting
 
     async def _start(self) -> None:
-        await asyncio.to_thread(self._lake.check_file_system)
+        await self._held_by_disk(lambda: asyncio.to_thread(self._lake.check_file_system))
         await self._health.begin()
         if not await self._connect():
             return
@@ -211,18 +213,24 @@ class UnifiedQueueWorker:
 
     async def _take_place(self) -> None:
         """Settle what a predecessor of this name left claimed, and write in an epoch of one's own from here on."""
+        epoch = await self._held_by_disk(lambda: self._take_over.take_own(is_alone=self._lake.is_local))
+        if epoch is not None:
+            self._sent.open()
+            self._writer.begin(epoch)
+            self._reporter.begin(epoch)
+
+    async def _held_by_disk(self, step: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Take a step of the start, again and again while the disk is full; None when stopped before it was taken."""
         while not self._stopping.is_set():
             try:
-                epoch = await self._take_over.take_own(is_alone=self._lake.is_local)
+                taken = await step()
             except DiskRefuses as error:
                 self._holds.note(REQUESTS.name, message_of(error), HOLD_SECONDS)
                 await self._pause(HOLD_SECONDS, self._stopping)
                 continue
             self._holds.over(REQUESTS.name)
-            self._sent.open()
-            self._writer.begin(epoch)
-            self._reporter.begin(epoch)
-            return
+            return taken
+        return None
 
     async def _mended(self, table: str) -> None:
         """A damaged table is whole again: open it anew, and recover what waited for it."""

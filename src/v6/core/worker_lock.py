@@ -18,6 +18,7 @@ from typing import Self
 
 from v6.clock import Clock
 from v6.data.lake import Lake
+from v6.data.refusal import raise_refusal
 from v6.errors import LakeError, SettingsError, WorkerBusy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -94,12 +95,14 @@ class WorkerLock:
 
         Raises:
             WorkerBusy: a living worker has it; the text names its process.
+            DiskRefuses: the disk is full.
             LakeError: the lock file cannot be made.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
+            raise_refusal(error, str(self.path.parent.parent))
             raise LakeError(f"the lock {self.path} cannot be made: {error.strerror}") from error
         try:
             self._take(file)
@@ -109,10 +112,18 @@ class WorkerLock:
             raise WorkerBusy(
                 f"a worker named {self._worker_name} is running already (process {holder}): stop it or rename this"
             ) from error
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n{boot_id()}\n".encode(), 0)
+        self._sign(file)
         self._file = file
         return self
+
+    def _sign(self, file: int) -> None:
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n{boot_id()}\n".encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise_refusal(error, str(self.path.parent.parent))
+            raise LakeError(f"the lock {self.path} cannot be written: {error.strerror}") from error
 
     def _take(self, file: int) -> None:
         for _ in range(TRIES - 1):
