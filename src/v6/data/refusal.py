@@ -26,7 +26,7 @@ def check_room(folder: Path, row_bytes: int) -> None:
         free = shutil.disk_usage(folder).free
     except (FileNotFoundError, NotADirectoryError):  # whoever makes the folder says what is wrong with it
         return
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):  # of a file, whoever makes the folder says so
         is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
         raise DiskRefuses(_text(str(folder), errno.EROFS if is_read_only else errno.EACCES))
     if free < RESERVE_BYTES + row_bytes:
