@@ -252,6 +252,15 @@ async def test_others_requests_are_left_alone(bench: Bench) -> None:
     assert bench.keys() == ["none", key("14:30")]
 
 
+async def test_what_to_do_about_a_torn_commit_is_said_once(bench: Bench) -> None:
+    await bench.pass_by(31, await bench.scheduler(CHAINS))
+    newest = max((Path(bench.queue.lake.url) / "schedule_log" / "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:70])
+    with pytest.raises(LakeError, match=str(newest)) as refused:
+        await bench.scheduler(CHAINS)
+    assert str(refused.value).count("run `v6 doctor --tables`") == 1
+
+
 async def test_a_damaged_queue_holds_it_until_it_is_repaired(bench: Bench) -> None:
     text = CHAINS.replace("every", "overlap = 'queue'\ncatch_up = 'all'\nevery")
     await bench.pass_by(31, await bench.scheduler(text))

@@ -42,6 +42,7 @@ LATE_SECONDS = 60.0  # clock seconds after which a slot counts as missed and the
 SETTLE_SECONDS = 5.0  # machine seconds between looks at how requests ended
 HEARTBEAT_SECONDS = 5.0  # machine seconds between rows of scheduler_state
 RELOAD_SECONDS = 60.0  # machine seconds between readings of what others wrote to the ledger
+REPAIR = "run `v6 doctor --tables`"
 HUNG_SECONDS = 300.0  # machine seconds after which a tick that does not end stops the process
 AHEAD = timedelta(days=7)
 
@@ -141,7 +142,7 @@ class UnifiedScheduler:
         """Find out from the tables up to where slots were decided, and note new and changed schedules."""
         wrong = await self._call(first_damage, self._lake, *CHAIN)
         if wrong is not None:
-            raise LakeError(f"{wrong}: run `v6 doctor --tables`")
+            raise LakeError(f"{wrong.removesuffix(f': {REPAIR}')}: {REPAIR}")
         changed = await self._call(self._note_schedules)
         self._events.emit(
             SchedulerStarted(scheduler=self._name, schedules=len(self._schedules), changed=", ".join(changed) or None)
