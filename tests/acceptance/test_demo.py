@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -111,10 +112,11 @@ def test_it_ends_within_two_minutes(undisturbed: Demo) -> None:
 
 
 def test_every_request_is_success(demo: Demo) -> None:
-    assert demo.figures["requests"] == {"SUCCESS": 14}
+    assert demo.figures["requests"] == {"SUCCESS": 17}
     requests = IBRequestQueue(str(demo.lake)).requests().collect()
-    assert requests["status"].to_list() == ["SUCCESS"] * 14
-    assert set(requests["request_type"]) == {"option_chain", "futures_snapshot", "market_bars", "position_update"}
+    assert requests["status"].to_list() == ["SUCCESS"] * 17
+    collected = {"option_chain", "futures_snapshot", "market_bars", "position_update"}
+    assert set(requests["request_type"]) == collected | {"derive_statistics"}
 
 
 def test_it_collects_many_contracts_just_under_the_limit(undisturbed: Demo) -> None:
@@ -215,7 +217,8 @@ def test_futures_and_positions_are_there(undisturbed: Demo) -> None:
     futures = undisturbed.table("futures_snapshots")
     assert set(futures["symbol"]) == {"ES", "NQ", "RTY"}
     assert undisturbed.lacking() == 0
-    assert futures["is_front_month"].all()
+    months = futures.group_by("symbol").agg(pl.col("contract_month").n_unique(), pl.col("is_front_month").any())
+    assert months.sort("symbol").rows() == [("ES", 3, True), ("NQ", 1, True), ("RTY", 1, True)]
     assert set(undisturbed.table("position_updates")["symbol"]) == {"SPY", "ES"}
 
 
@@ -316,6 +319,49 @@ def test_five_minute_bars_cover_five_sessions(demo: Demo) -> None:
         assert of_symbol.height >= 4 * 42 + 21
 
 
+# The notebooks
+
+
+def last_values(notebook: Path) -> Iterator[Any]:
+    """What each code cell shows: the value of the expression that it ends with."""
+    names: dict[str, Any] = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        lines = ast.parse("".join(cell["source"])).body if cell["cell_type"] == "code" else []
+        shown = lines.pop() if lines and isinstance(lines[-1], ast.Expr) else None
+        exec(compile(ast.Module(lines, []), notebook.name, "exec"), names)  # noqa: S102 - a notebook of ours
+        if isinstance(shown, ast.Expr):
+            yield eval(compile(ast.Expression(shown.value), notebook.name, "eval"), names)  # noqa: S307 - the same
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("first_steps", 2), ("chain_and_smile", 2), ("surface_over_time", 2), ("realised_against_implied", 1),
+        ("coverage_and_quality", 1), ("futures_curve", 1),
+    ],
+)  # fmt: skip
+def test_every_notebook_draws_what_the_demo_collected(
+    undisturbed: Demo, name: str, pictures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V6_LAKE", str(undisturbed.lake))
+    drawn = [one for one in last_values(ROOT / f"notebooks/{name}.ipynb") if hasattr(one, "to_dict")]
+    charts = [chart for chart in drawn if not isinstance(chart, pl.DataFrame)]
+    assert len(charts) >= pictures
+    assert all(rows for chart in charts for rows in chart.to_dict()["datasets"].values())
+
+
+def test_what_was_derived_is_of_the_days_before_and_of_the_day_itself(undisturbed: Demo) -> None:
+    derived = undisturbed.table("derived_statistics")
+    day: Any = undisturbed.table("option_snapshots")["date"].max()
+    realised = derived.filter(statistic="realised_volatility_yang_zhang", window_days=20)
+    assert realised["date"].n_unique() == realised.height >= 58
+    assert realised["value"].null_count() == 0
+    assert all(realised["date"] < day)
+    money = derived.filter(statistic="iv_at_the_money_by_expiry")
+    assert money.select("date", "quality").rows() == [(day, "ok")]
+    assert 0.03 < money["value"].item() < 1.5
+
+
 # Once more
 
 
@@ -330,10 +376,10 @@ def test_a_second_run_adds_a_new_cycle_and_doubles_nothing(again: tuple[Demo, di
     second, before = again
     options = second.table("option_snapshots")
     assert options.select("cycle", "con_id").is_unique().all()
-    assert second.figures["requests"] == {"SUCCESS": 14}
+    assert second.figures["requests"] == {"SUCCESS": 17}
     assert options["cycle"].n_unique() == 2 * before["option_snapshots"]["cycle"].n_unique()
     assert options.height == before["option_snapshots"].height + second.figures["option_rows"]
-    assert second.table("futures_snapshots").height == before["futures_snapshots"].height + 4
+    assert second.table("futures_snapshots").height == before["futures_snapshots"].height + 6
     new = second.table("option_snapshots").filter(pl.col("request_id").is_in(second.figures["request_ids"]))
     latest = OptionSnapshotsTable(str(second.lake)).latest_complete_chain("SPY").collect()
     assert set(latest["cycle"]) == set(new.filter(pl.col("symbol") == "SPY")["cycle"])

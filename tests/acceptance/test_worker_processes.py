@@ -20,7 +20,7 @@ import pytest
 from tests.acceptance.stop_storm import storm
 
 from v6.clock import Clock
-from v6.data.ib_request import REQUESTS, IBRequest
+from v6.data.ib_request import REQUESTS, IBRequest, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
 from v6.data.lake import Lake
 from v6.data.worker_state import WorkerStateTable
@@ -43,6 +43,9 @@ class Place:
 
     def queue(self) -> IBRequestQueue:
         return IBRequestQueue(str(self.lake), clock=Clock(self.clock), source="test")
+
+    def planned(self) -> list[NewRequest]:
+        return planned_requests(Clock(self.clock).now().date())
 
     def requests(self) -> pl.DataFrame:
         return self.queue().requests().collect()
@@ -160,7 +163,7 @@ async def test_a_stop_in_the_middle_puts_back_what_runs_and_a_drain_finishes_it(
     place: Place, signals: tuple[signal.Signals, ...], grace: float
 ) -> None:
     queue = place.queue()
-    await queue.insert_many(planned_requests())
+    await queue.insert_many(place.planned())
     with ended(start_worker(place, "--grace-seconds", str(grace))) as worker:
         await until(lambda: asked_in_journal(place) >= 150, worker)
         for number in signals:
@@ -190,7 +193,7 @@ def chain_contracts(place: Place) -> int:
 
 async def test_a_worker_that_is_told_to_stop_without_end_exits_0_and_leaves_nothing_claimed(place: Place) -> None:
     queue = place.queue()
-    await queue.insert_many(planned_requests())
+    await queue.insert_many(place.planned())
     with ended(start_worker(place, "--grace-seconds", str(2 * SECONDS))) as worker:
         await until(lambda: asked_in_journal(place) >= 30, worker)
         told, said = await asyncio.to_thread(storm, worker, seconds=SECONDS)
@@ -203,7 +206,7 @@ async def test_a_worker_that_is_told_to_stop_without_end_exits_0_and_leaves_noth
 
 async def test_a_stop_at_the_first_sign_of_life_exits_0_and_leaves_nothing_claimed(place: Place) -> None:
     queue = place.queue()
-    await queue.insert_many(planned_requests())
+    await queue.insert_many(place.planned())
     with ended(start_worker(place, "--grace-seconds", "0")) as worker:
         await until((place.lake / ".locks").exists, worker)
         worker.terminate()

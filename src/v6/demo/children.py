@@ -94,8 +94,8 @@ async def address_of(gateway: Child) -> GatewayAddress:
     return GatewayAddress(**json.loads(line))
 
 
-async def until_finished(worker: Child, gateway: Child, look: Callable[[], Awaitable[None]]) -> None:
-    """Look every half second until the worker has ended.
+async def until_over(worker: Child, gateway: Child, look: Callable[[], Awaitable[bool]]) -> None:
+    """Look every half second until a look says that everything has ended.
 
     Raises:
         V6Error: the worker failed, or the gateway is gone: the worker would wait for it for ever.
@@ -103,15 +103,16 @@ async def until_finished(worker: Child, gateway: Child, look: Callable[[], Await
     finished = asyncio.create_task(worker.finished(), name="demo worker")
     gone = asyncio.create_task(gateway.process.wait(), name="demo gateway")
     try:
-        while not finished.done():
+        while not await look():
             await asyncio.wait({finished, gone}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done() and not finished.done():
+            if finished.done():
+                finished.result()
+                raise V6Error(f"the demo's worker was stopped before it was done: see {worker.log}")
+            if gone.done():
                 raise gateway.error(gone.result())
-            await look()
     finally:
         finished.cancel()
         gone.cancel()
-    finished.result()
 
 
 async def _end(process: Process) -> None:

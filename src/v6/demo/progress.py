@@ -39,6 +39,10 @@ class Progress:
         """Requests that have ended."""
         return sum(not request.status.is_open for request in self.requests)
 
+    def has_ended(self, types: Collection[str]) -> bool:
+        """Whether all requests of these types have."""
+        return not any(request.request_type in types and request.status.is_open for request in self.requests)
+
     @property
     def seconds_left(self) -> float | None:
         """What the contracts that are still to be asked will take; None while nothing is known."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from v6.app import App
 from v6.clock import Clock
-from v6.data.ib_request import IBRequest, RequestStatus
+from v6.data.ib_request import IBRequest, NewRequest, RequestStatus
 from v6.data.ib_request_queue import IBRequestQueue
-from v6.demo.children import Child, GatewayAddress, address_of, running, until_finished
-from v6.demo.plan import planned_requests, urgent_request
+from v6.demo.children import Child, GatewayAddress, address_of, running, until_over
+from v6.demo.plan import later_requests, planned_requests, urgent_request
 from v6.demo.progress import JournalTail, Progress, requests_now, rows_of
 from v6.errors import RequestFailed, SettingsError
 from v6.settings import Settings
@@ -77,8 +77,8 @@ async def run_demo(settings: Settings, folder: DemoFolder, *, seed: int, urgent:
         stack.push_async_callback(queue.close)
         run = _Run(here, queue, JournalTail(folder.journal), show)
         await run.insert()
-        drain = running("worker", ["worker", "--drain"], here.settings, folder.path / "worker.log")
-        worker = await stack.enter_async_context(drain)
+        work = running("worker", ["worker"], here.settings, folder.path / "worker.log")
+        worker = await stack.enter_async_context(work)
         await run.watch(worker, gateway, urgent=urgent)
     return run.result()
 
@@ -107,6 +107,7 @@ class _Run:
         self._show = show
         self._clock: Clock = app.clock
         self._since = app.clock.now().date()
+        self._later = later_requests(self._since)
         self._ids: list[str] = []
         self._urgent_id: str | None = None
         self._began = app.clock.machine_monotonic()
@@ -115,21 +116,37 @@ class _Run:
 
     async def insert(self) -> None:
         """Put everything into the queue in one commit."""
-        self._ids = await self._queue.insert_many(planned_requests())
+        self._ids = await self._queue.insert_many(planned_requests(self._since))
 
     async def watch(self, worker: Child, gateway: Child, *, urgent: bool) -> None:
-        """Look until the worker has drained the queue; on the way, insert the urgent request. Raises V6Error."""
+        """Look until every request has ended; on the way, insert the urgent one and those that wait for others.
 
-        async def look() -> None:
-            await self._look()
-            if urgent and self._urgent_id is None and self._journal.asked >= URGENT_AFTER_CONTRACTS:
-                [self._urgent_id] = await self._queue.insert_many([urgent_request()])
-                self._ids.append(self._urgent_id)
+        Raises V6Error.
+        """
 
-        await until_finished(worker, gateway, look)
-        await self._look()
+        async def look() -> bool:
+            seen = await self._look()
+            has_ended = seen.ended == len(self._ids)
+            if urgent and self._urgent_id is None and not has_ended:
+                if self._journal.asked >= URGENT_AFTER_CONTRACTS:
+                    [self._urgent_id] = await self._insert(urgent_request())
+                return False
+            return not await self._insert(*self._due(seen)) and has_ended
 
-    async def _look(self) -> None:
+        await until_over(worker, gateway, look)
+
+    def _due(self, seen: Progress) -> list[NewRequest]:
+        """The requests whose time has come."""
+        due = [later for later in self._later if seen.has_ended(later.after)]
+        self._later = [later for later in self._later if later not in due]
+        return [later.request for later in due]
+
+    async def _insert(self, *requests: NewRequest) -> list[str]:
+        ids = await self._queue.insert_many(requests) if requests else []
+        self._ids += ids
+        return ids
+
+    async def _look(self) -> Progress:
         requests = await asyncio.to_thread(requests_now, self._app.lake, self._ids, self._since)
         await asyncio.to_thread(self._journal.read)
         now = self._clock.machine_monotonic()
@@ -145,6 +162,7 @@ class _Run:
             contracts_per_second=self._journal.asked / going if going > 1 else 0.0,
         )
         self._show(self._last)
+        return self._last
 
     def result(self) -> DemoResult:
         """The figures. Raises RequestFailed when a request has not ended well."""
