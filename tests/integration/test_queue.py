@@ -17,7 +17,7 @@ from v6.data.lake import Lake
 from v6.data.outcome import Done, FailedBecause, RetryAt, SnoozeUntil
 from v6.data.queue_log import QueueLog
 from v6.data.queue_state import ClaimLimits
-from v6.errors import ErrorCategory, LakeError, RequestConflict, RequestError, UnknownRequest
+from v6.errors import ErrorCategory, LakeError, RequestConflict, RequestError, TableDamaged, UnknownRequest
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
@@ -392,3 +392,22 @@ async def test_a_claim_whose_answer_was_lost_and_whose_commit_was_cleaned_away_m
     assert lost
     assert (await q.settle({i: Done() for i in ids})).settled == set(ids)
     assert q.request_history(ids[0]).collect()["status"].to_list() == ["PENDING", "PROCESSING", "SUCCESS"]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "missing"])
+async def test_a_commit_that_is_torn_under_an_open_queue_is_named_by_every_call(tmp_path: Path, damage: str) -> None:
+    q, other = queue(tmp_path), queue(tmp_path)
+    claimed = await insert(q)
+    await q.claim(1)
+    for _ in range(2):
+        await insert(other)
+    torn = sorted((tmp_path / REQUESTS.name / "_delta_log").glob("*.json"))[-1 if damage == "cut off" else -2]
+    if damage == "missing":
+        torn.unlink()
+    else:
+        torn.write_bytes(torn.read_bytes()[:80])
+    for call in (q.stats(), q.claim(1), q.settle({claimed: Done()}), insert(q), q.cancel(claimed)):
+        with pytest.raises(TableDamaged, match=f"{torn.name}.*v6 doctor --tables"):
+            await call
+    for each in (q, other):
+        await each.close()

@@ -244,6 +244,12 @@ class Lake:
         except LakeError:  # the old object goes on, or meets with the reason itself
             return opened
 
+    def caught_up(self, name: str, opened: OpenedTable) -> OpenedTable:
+        """The table object at its newest version; a new one where it is old or cannot go on. Raises TableDamaged."""
+        renewed = self.renewed(name, opened)
+        table = self.reopened(name, renewed.table)
+        return renewed if table is renewed.table else OpenedTable(table)
+
     def ensure(self, spec: TableSpec) -> DeltaTable:
         """The table, created when absent; equal creations at the same instant make one table.
 

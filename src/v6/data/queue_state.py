@@ -190,15 +190,15 @@ class QueueState:
 
     def expired(self, now: datetime) -> list[IBRequest]:
         """Pending requests whose deadline has passed."""
-        due = []
+        due: dict[str, IBRequest] = {}
         while self._deadlines and self._deadlines[0][0] <= now:
             entry = heapq.heappop(self._deadlines)
             row = self._pending(*entry[1:])
-            if row is not None and row not in due:
-                due.append(row)
-        for row in due:  # they leave the heap for good only when their FAILED row has been folded
+            if row is not None:
+                due[row.request_id] = row
+        for row in due.values():  # they leave the heap for good only when their FAILED row has been folded
             heapq.heappush(self._deadlines, (row.deadline or now, row.request_id, row.revision))
-        return due
+        return list(due.values())
 
     def duplicates_of(self, row: IBRequest) -> list[IBRequest]:
         """Other open requests of the same key that came first or run already."""

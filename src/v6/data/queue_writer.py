@@ -71,8 +71,7 @@ class QueueWriter:
         """Fold what is new; True when anything was."""
         if self._opened is None:
             return self._reopen()
-        self._opened = self._lake.renewed(REQUESTS.name, self._opened)
-        self._opened.table.update_incremental()
+        self._opened = self._lake.caught_up(REQUESTS.name, self._opened)
         return self._catch_up(self._opened.table)
 
     @property
@@ -150,8 +149,7 @@ class QueueWriter:
                 self._births = OpenedTable(self._lake.ensure(REQUESTS))
             token = uuid.uuid4().hex
             try:
-                self._births = self._lake.renewed(REQUESTS.name, self._births)
-                self._births.table.update_incremental()
+                self._births = self._lake.caught_up(REQUESTS.name, self._births)
                 append(self._births.table, frame, token=token)
             except (DeltaError, OSError) as error:
                 failure = error
