@@ -1,6 +1,7 @@
 """Maintenance on real tables: nothing but files changes, days are folded, readers keep what they opened."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -461,6 +462,28 @@ def test_old_days_go_and_what_is_open_or_kept_for_ever_stays(lake: Lake) -> None
         assert maintain(lake, days.clock)["ib_requests"].expired_rows == 0
 
     asyncio.run(scenario())
+
+
+def test_a_day_that_expires_still_tells_the_next_one_in_that_round_what_became_of_a_request(lake: Lake) -> None:
+    """Two machines inserted it around midnight: its life is in the day that goes, a first row in the one that folds."""
+    days = Days()
+    asyncio.run(live_through(queue_of(lake, days.clock), 1))
+    for commit in (Path(lake.url) / REQUESTS.name / "_delta_log").glob("*.json"):
+        written_before(commit, timedelta(days=100))
+    first_row = lake.scan(REQUESTS).filter(pl.col("revision") == 0).collect()
+    append(lake.open(REQUESTS.name), first_row.with_columns(date=pl.lit(MONDAY.date() + timedelta(days=1))))
+    report = maintain(lake, days.at(MONDAY + timedelta(days=7)))[REQUESTS.name]
+    assert report.expired_rows == 3
+    assert states(lake) == {}
+
+
+def written_before(commit: Path, age: timedelta) -> None:
+    """Have a commit say that its files were written so long before."""
+    actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
+    for action in actions:
+        if "add" in action:
+            action["add"]["modificationTime"] -= int(age.total_seconds() * 1000)
+    commit.write_text("\n".join(json.dumps(action) for action in actions), encoding="utf-8")
 
 
 def test_the_setting_keeps_rows_longer_or_shorter(lake: Lake) -> None:

@@ -1,7 +1,7 @@
 """Writes some files of a table anew and swaps them in: prepared and compared first, then one commit or none.
 
 The new file is read back from the disk and compared with what it stands for by number of rows and by a digest of their
-content, whatever their order. The swap starts from a fresh snapshot that still has every file that was read.
+content, whatever their order. The swap starts from the newest snapshot, which must still have every file that was read.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Rewriter:
         self._lake = lake
         self._spec = spec
         self._clock = clock
+        self._newest: DeltaTable | None = None  # never the object that was read from, which stays at its snapshot
 
     def rewrite(
         self,
@@ -124,7 +125,7 @@ class Rewriter:
             if change is not None and wanted.height == before.height and len(sources) == 1:
                 return done
             added = self._write(table, files, sources, wanted)
-            return self._swap(table, sources, added, files, done, reason=reason, is_whole_partition=is_whole_partition)
+            return self._swap(sources, added, files, done, reason=reason, is_whole_partition=is_whole_partition)
         except OSError as error:
             raise LakeError(f"the table {self._spec.name} could not be rewritten: {error}") from error
 
@@ -166,7 +167,6 @@ class Rewriter:
 
     def _swap(
         self,
-        table: DeltaTable,
         sources: Sequence[DataFile],
         added: Sequence[tuple[DataFile, str]],
         files: pafs.FileSystem,
@@ -177,7 +177,7 @@ class Rewriter:
     ) -> Rewritten:
         """Commit from the newest snapshot, again and again until no other commit comes in between; or give it up."""
         for attempt in range(TRIES):
-            table = self._lake.reopened(self._spec.name, None if attempt else table)
+            table = self._newest = self._lake.reopened(self._spec.name, None if attempt else self._newest)
             live = {file.path: file for file in data_files(table)}
             if added and added[0][0].path in live:  # a commit that failed had landed all the same
                 return self._finished(table, done, added)
