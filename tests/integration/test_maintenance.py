@@ -22,9 +22,9 @@ from v6.data.market_bars import MARKET_BARS
 from v6.data.outcome import Done, FailedBecause
 from v6.data.queue_log import current, load
 from v6.data.table_spec import TableSpec
-from v6.data.table_writer import TableWriter
+from v6.data.table_writer import TableWriter, fence
 from v6.data.worker_state import WORKER_STATE, WorkerState, WorkerStateTable
-from v6.errors import ErrorCategory, RequestError, SettingsError, UsageError
+from v6.errors import ErrorCategory, LeaseLost, RequestError, SettingsError, UsageError
 from v6.maintenance import folding
 from v6.maintenance.maintainer import Maintainer, Promises
 from v6.maintenance.report import TableReport
@@ -600,6 +600,27 @@ def test_an_append_from_an_object_that_slept_through_a_shortened_log_lands_once(
     sleeper.record(WorkerState(worker_id="sleeper", state="ready", in_flight=1))
     rows = table.scan().filter(pl.col("worker_id") == "sleeper").collect()
     assert rows.height == 2
+
+
+def test_a_result_writer_that_slept_through_a_shortened_log_goes_on_and_still_sees_its_fence(lake: Lake) -> None:
+    days = Days(datetime.now(UTC))
+    rows = WorkerStateTable(lake).row(WorkerState(worker_id="sleeper", state="ready", in_flight=0))
+    writer = TableWriter(lake, WORKER_STATE, app_id="sleeper", epoch=1)
+    record(WorkerStateTable(lake), 52)
+    maintain(lake, days.clock, specs=[SHORT_STATES])
+    record(WorkerStateTable(lake), 22)
+    days.ahead = 120
+    assert maintain(lake, days.clock, specs=[SHORT_STATES])["worker_state"].log_files > 20
+    writer.append(rows)
+    assert lake.scan(WORKER_STATE).filter(pl.col("worker_id") == "sleeper").collect().height == 1
+    fence(lake, WORKER_STATE, app_id="sleeper", epoch=2)
+    record(WorkerStateTable(lake), 40)
+    maintain(lake, days.clock, specs=[SHORT_STATES])
+    record(WorkerStateTable(lake), 22)
+    days.ahead = 240
+    assert maintain(lake, days.clock, specs=[SHORT_STATES])["worker_state"].log_files > 20
+    with pytest.raises(LeaseLost):
+        writer.append(rows)
 
 
 def test_a_checkpoint_that_cannot_be_read_keeps_the_log_before_it(lake: Lake) -> None:

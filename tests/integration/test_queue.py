@@ -305,6 +305,7 @@ async def test_an_idle_poll_reads_neither_table_nor_rows_again(tmp_path: Path) -
     with (
         patch.object(Lake, "open", side_effect=AssertionError),
         patch.object(QueueLog, "rows", side_effect=AssertionError),
+        patch.object(queue_writer, "load", side_effect=AssertionError),
     ):
         for _ in range(50):
             assert not await q.has_work(ClaimLimits(limit=0))

@@ -242,6 +242,7 @@ class Lake:
         try:
             return OpenedTable(self.open(name))
         except LakeError:  # the old object goes on, or meets with the reason itself
+            opened.keep()
             return opened
 
     def caught_up(self, name: str, opened: OpenedTable) -> OpenedTable:

@@ -24,6 +24,18 @@ class OpenedTable:
         """The version that the object is at."""
         return int(self.table.version())
 
+    def transaction_version(self, app_id: str) -> int:
+        """The version of an app transaction at the object's version, 0 where there is none. It is read from the log.
+
+        Raises:
+            DeltaError: the log that the object was opened with is no longer there.
+        """
+        return int(self.table.transaction_version(app_id) or 0)
+
+    def keep(self) -> None:
+        """Count from here: it cannot be opened anew for now."""
+        self._opened_at = self.version
+
     @property
     def is_old(self) -> bool:
         """Whether it has seen so many commits that a new object is cheaper."""

@@ -85,7 +85,13 @@ class QueueWriter:
 
     def place_of(self, worker: str) -> int:
         """The epoch in which a worker's place is held, as of what is folded; 0 when it never was."""
-        return 0 if self._table is None else int(self._table.transaction_version(PLACE + worker) or 0)
+        if self._opened is None:
+            return 0
+        try:
+            return self._opened.transaction_version(PLACE + worker)
+        except (DeltaError, OSError):  # the log of its snapshot is gone, and what is decided on it will not land
+            self._opened = OpenedTable(self._lake.open(REQUESTS.name))
+            return self._opened.transaction_version(PLACE + worker)
 
     def hold(self, worker: str, epoch: int) -> None:
         """From now on nothing is written but while that worker's place is held in that epoch."""

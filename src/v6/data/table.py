@@ -64,7 +64,7 @@ class Table:
         """
         rows = self.prepare(frame)
         if rows.is_empty():
-            return self._opened().version
+            return self._open_for_writing().version
         self.lake.check_room(rows)
         version = self._append(rows)
         self.lake.flush(self.spec.name, version)
@@ -78,7 +78,7 @@ class Table:
         token = uuid.uuid4().hex
         failure: Exception | None = None
         for attempt in range(APPEND_TRIES):
-            opened, self._writing = self._opened(), None
+            opened, self._writing = self._open_for_writing(), None
             if failure is not None and delta.has_landed(opened.table, token):
                 return opened.version
             try:
@@ -93,7 +93,7 @@ class Table:
             return version
         raise LakeError(f"rows for {self.spec.name} could not be appended to {self.lake.url}: {failure}") from failure
 
-    def _opened(self) -> OpenedTable:
+    def _open_for_writing(self) -> OpenedTable:
         if self._writing is None:
             return OpenedTable(self.lake.ensure(self.spec))
         return self.lake.renewed(self.spec.name, self._writing)

@@ -80,7 +80,11 @@ class TableWriter:
             raise LeaseLost(self._fenced_text())
 
     def _stored_version(self) -> int:
-        return int(self._opened.table.transaction_version(self._app_id) or 0)
+        try:
+            return self._opened.transaction_version(self._app_id)
+        except (DeltaError, OSError):  # others wrote on while this one slept, and the log of its snapshot is gone
+            self._opened = OpenedTable(self._lake.open(self.spec.name))
+            return self._opened.transaction_version(self._app_id)
 
     def _fenced_text(self) -> str:
         return f"worker {self._app_id} was fenced from {self.spec.name}: another has taken over; start it again"
