@@ -150,11 +150,14 @@ def _judge_new_log(log: TableLog) -> None:
 
 
 def _play_checkpoint(log: TableLog, checkpoints: set[int]) -> int | None:
-    """Play the newest sound checkpoint; its version, None where there is none."""
+    """Play the newest sound checkpoint; its version, None where there is none.
+
+    Removes before adds: a file that was given another deletion vector stands in both, and it is live.
+    """
     for version in sorted(checkpoints, reverse=True):
         path = log.log / f"{version:020d}.checkpoint.parquet"
         try:
-            actions = list(_checkpoint_actions(path))
+            actions = sorted(_checkpoint_actions(path), key=lambda action: "add" in action)
         except (pa.ArrowException, OSError) as error:
             what = f"is torn ({_first_line(error)})"
             log.faults.append(LogFault(path=path, version=version, what=what, is_checkpoint=True))
@@ -172,7 +175,8 @@ def _checkpoint_actions(path: Path) -> Iterator[dict[str, Any]]:
                 rows = column.drop_null()
                 fields = [field for field in PLAYED[name] if rows.type.get_field_index(field) >= 0]
                 for values in zip(*(rows.field(field).to_pylist() for field in fields), strict=True):
-                    yield {name: dict(zip(fields, values, strict=True))}
+                    if values[0] is not None:  # some writers fill in the structs of other actions with nulls
+                        yield {name: dict(zip(fields, values, strict=True))}
 
 
 def _commit(log: TableLog, version: int) -> CommitFile | None:

@@ -100,6 +100,7 @@ class TableLog:
             if not names <= {parquet.schema.column(i).path for i in range(len(parquet.schema))}:
                 return
             removed = parquet.read(columns=sorted(names)).column("remove").drop_null().combine_chunks()
+        removed = removed.filter(removed.field("path").is_valid())  # some writers fill in the structs with nulls
         moments = removed.field("deletionTimestamp").fill_null(0).to_pylist()
         yield from zip(map(unquote, removed.field("path").to_pylist()), moments, strict=True)
 
