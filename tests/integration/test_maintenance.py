@@ -614,9 +614,7 @@ def test_a_result_writer_that_slept_through_a_shortened_log_goes_on_and_still_se
     writer.append(rows)
     assert lake.scan(WORKER_STATE).filter(pl.col("worker_id") == "sleeper").collect().height == 1
     fence(lake, WORKER_STATE, app_id="sleeper", epoch=2)
-    record(WorkerStateTable(lake), 40)
-    maintain(lake, days.clock, specs=[SHORT_STATES])
-    record(WorkerStateTable(lake), 22)
+    record(WorkerStateTable(lake), 60)
     days.ahead = 240
     assert maintain(lake, days.clock, specs=[SHORT_STATES])["worker_state"].log_files > 20
     with pytest.raises(LeaseLost):
