@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.core.recovery import Left, outcomes_of_left
+from v6.data.flush import flush_paths
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
 from v6.data.ib_request_queue import IBRequestQueue
@@ -21,6 +22,7 @@ from v6.data.lake import Lake
 from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import LakeRepair, ShortRequest, examine_lake
 from v6.data.outcome import Done
+from v6.data.table_log import BEGINS_ANEW
 from v6.data.table_repair import Repaired
 from v6.data.table_writer import TableWriter
 from v6.data.worker_state import WorkerState, WorkerStateTable
@@ -345,6 +347,37 @@ async def test_a_repair_that_was_killed_while_it_began_a_log_anew_is_finished_by
     assert not lacking
     await finish(lake, filled[1])
     assert [e.faults for e in examine_lake(Lake(lake)) if not e.is_sound] == []
+
+
+@pytest.mark.parametrize("died_at", ["Aside.take", "Lake.make", "TableRepair._restore_rows", "TableRepair._end"])
+def test_a_repair_that_was_killed_while_it_began_a_log_anew_fences_every_writer_in_the_end(
+    lake: Path, monkeypatch: pytest.MonkeyPatch, died_at: str
+) -> None:
+    TableWriter(Lake(lake), FUTURES_SNAPSHOTS, app_id="worker", epoch=5).append(rows("before"))
+    before = Lake(lake).open(FUTURES).transaction_version("worker")
+    halved(commits(lake, FUTURES)[0])
+    flushed: list[tuple[list[Path], bool]] = []
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"v6.data.table_repair.{died_at}", dies)
+        with pytest.raises(KeyboardInterrupt):
+            repair(lake)
+
+    def flush(paths: Iterable[Path]) -> None:
+        chosen = list(paths)
+        flushed.append((chosen, (lake / FUTURES / BEGINS_ANEW).exists()))
+        flush_paths(chosen)
+
+    monkeypatch.setattr("v6.data.table_repair.flush_paths", flush)
+    repair(lake)
+    after = Lake(lake).open(FUTURES).transaction_version("worker")
+    assert before is not None
+    assert after is not None
+    assert after > before
+    assert flushed[-1] == ([lake / FUTURES], False)
 
 
 def test_a_writer_that_was_open_during_the_repair_is_refused(lake: Path) -> None:

@@ -80,6 +80,11 @@ class TableLog:
         ids = self.transactions | self.torn_transactions
         return {i: max(self.transactions.get(i, -1), self.torn_transactions.get(i, -1)) for i in ids}
 
+    def remember(self, transactions: Mapping[str, int]) -> None:
+        """Keep the newest version of each app transaction of a log that is not played."""
+        for app_id, version in transactions.items():
+            self.transactions[app_id] = max(version, self.transactions.get(app_id, -1))
+
     def play(self, action: Mapping[str, Any]) -> None:
         """Apply one action of a commit or checkpoint."""
         if action.get("add"):
@@ -112,7 +117,10 @@ def read_log(lake: Path, table: str) -> TableLog:
     repairs: list[int] = []
     for version in range(start, newest + 1):
         commit = _commit(log, version)
-        if commit is None or log.is_lost:
+        if commit is None:
+            continue
+        if log.is_lost:
+            log.remember(commit.transactions)
             continue
         for action in commit.actions:
             log.play(action)
@@ -141,12 +149,20 @@ def _flushed(lake: Path, table: str) -> int:
 
 
 def _judge_new_log(log: TableLog) -> None:
-    """A log that a repair began, and did not come to fill, has no version worth playing."""
+    """A log that a repair began, and did not come to fill, has no version worth playing; its marker has the fences."""
     marker = log.log.parent / BEGINS_ANEW
     if marker.exists():
         log.is_lost = True
+        log.remember(_fences(marker))
         what = "tells of a repair that was not finished"
         log.faults.append(LogFault(path=marker, version=-1, what=what, is_checkpoint=True))
+
+
+def _fences(marker: Path) -> dict[str, int]:
+    try:
+        return {str(app_id): int(version) for app_id, version in json.loads(marker.read_bytes()).items()}
+    except (ValueError, TypeError, AttributeError):  # of an older version: a sentence
+        return {}
 
 
 def _play_checkpoint(log: TableLog, checkpoints: set[int]) -> int | None:

@@ -111,6 +111,7 @@ class TableRepair:
                 self._done.short = _lacking(table, self._acknowledged)
             self._lake.flush(self._found.table, int(table.version()))
             self._marker.unlink(missing_ok=True)
+            flush_paths([self._found.folder])
         except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
             raise LakeError(f"the table {self._found.table} could not be repaired: {error}") from error
         return self._done
@@ -137,8 +138,7 @@ class TableRepair:
             raise TableDamaged(
                 f"the table {self._found.table} lost its columns with its log and is none of v6: restore a backup"
             )
-        self._marker.write_text("a repair fills the log anew: run `v6 doctor --tables` again\n", encoding="utf-8")
-        flush_paths([self._marker, self._found.folder])
+        _write_whole(self._marker, json.dumps(self._fences()))
         self._aside.take(self._found.folder / LOG)
         self._lake.make(self._spec)
         self._log.named.clear()
@@ -165,9 +165,11 @@ class TableRepair:
 
     def _end(self, table: DeltaTable) -> None:
         """The commit that ends a repair makes every writer that is open begin anew."""
+        append(table, scan_table(table).head(0).collect(), app_transactions=self._fences(), token=REPAIR_END)
+
+    def _fences(self) -> dict[str, int]:
         torn = len(self._log.torn_commits)
-        fences = {app_id: _fence(version, torn) for app_id, version in self._log.last_transactions().items()}
-        append(table, scan_table(table).head(0).collect(), app_transactions=fences, token=REPAIR_END)
+        return {app_id: _fence(version, torn) for app_id, version in self._log.last_transactions().items()}
 
     def _readable_orphans(self) -> list[Path]:
         readable = []
@@ -206,11 +208,16 @@ def _write_empty_commit(log: Path, version: int, what: str) -> None:
     path = commit_path(log, version)
     info: dict[str, Any] = {"timestamp": 0, "operation": REPAIR_OPERATION, "engineInfo": "v6 doctor"}
     info["operationParameters"] = {"commit": what}
+    _write_whole(path, json.dumps({"commitInfo": info}))
+
+
+def _write_whole(path: Path, line: str) -> None:
+    """The file is there with its line, on the disk, or not at all."""
     draft = path.with_name(f"{path.name}.repair")
-    draft.write_text(json.dumps({"commitInfo": info}) + "\n", encoding="utf-8")
+    draft.write_text(f"{line}\n", encoding="utf-8")
     flush_paths([draft])
     draft.rename(path)
-    flush_paths([log])
+    flush_paths([path.parent])
 
 
 def _fence(version: int, torn: int) -> int:
