@@ -23,7 +23,7 @@ from v6.derivations.catalogue import FROM_OPTIONS
 from v6.derivations.chain import Chain
 from v6.derivations.estimate import Estimate
 from v6.derivations.gamma_exposure import gamma_exposure, gamma_exposure_by_strike, gamma_exposure_zero, zero_nearest
-from v6.derivations.quote_steps import QuoteSteps
+from v6.derivations.quote_steps import LEAST_PRICES, QuoteSteps, coarsest
 from v6.derivations.statistic import OK, Value
 from v6.derivations.variance_index import index_of, published_index_of, variance_index, variance_index_published
 
@@ -138,16 +138,28 @@ def test_the_steps_of_quotes_are_told_by_the_quotes(cheap: int, dear: int) -> No
 
 
 def test_a_step_needs_prices_that_agree_and_a_price_band_without_any_has_that_of_the_cheaper_ones() -> None:
-    nickels = np.array([0.05, 0.15, 0.2, 0.35, 1.05, 3.1, 3.2])
+    nickels = np.append(np.tile([0.05, 0.15, 0.2, 0.35, 1.05], 6), [3.1, 3.2])
     assert QuoteSteps.of(nickels).by_band == (0.05, 0.05, 0.05, 0.05)
-    assert QuoteSteps.of(np.append(nickels, 0.01)).by_band == (0.01, 0.01, 0.01, 0.01)
+    assert QuoteSteps.of(np.append(nickels, [0.01, 0.02])).by_band == (0.01, 0.01, 0.01, 0.01)
     many = np.append(np.tile(nickels, 20), 0.01)
     assert QuoteSteps.of(many).by_band == (0.05, 0.1, 0.1, 0.1)  # one wrong price of many counts for nothing
     assert QuoteSteps.of(np.array([])).by_band == (0.01, 0.01, 0.01, 0.01)
-    assert QuoteSteps.of(np.array([0.004, 0.007, 0.001, 0.002, 0.003])).by_band[0] == 0.01
+    assert QuoteSteps.of(np.tile([0.004, 0.007, 0.001, 0.002, 0.003], 6)).by_band[0] == 0.01
     assert QuoteSteps(by_band=(0.05, 0.1, 0.2, 0.25)).at(np.array([2.99, 3.0, 9.99, 10.0])).tolist() == [
         0.05, 0.1, 0.2, 0.25,
     ]  # fmt: skip
+
+
+def test_prices_that_were_stored_in_32_bits_tell_the_same_step() -> None:
+    nickels = np.round(np.arange(20.0, 900.0, 0.05), 2)
+    assert QuoteSteps.of(nickels).by_band[3] == 0.05
+    assert QuoteSteps.of(nickels.astype(np.float32).astype(np.float64)).by_band[3] == 0.05
+
+
+def test_cents_lie_on_a_coarser_step_by_chance_in_less_than_one_of_ten_thousand_draws() -> None:
+    draws = np.random.default_rng(5).integers(1, 300, size=(10_000, LEAST_PRICES)) / 100
+    assert {coarsest(draw[:6]) for draw in draws[:100]} == {None}
+    assert sum(coarsest(draw) != 0.01 for draw in draws) == 0
 
 
 @pytest.mark.parametrize(("cheap", "dear"), [(1, 5), (5, 10), (10, 10)])

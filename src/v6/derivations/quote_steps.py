@@ -12,9 +12,9 @@ import numpy.typing as npt
 FINEST = 0.01  # in currency: no quote counts as better known than to a cent
 STEPS = (FINEST, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 5.0)  # of exchanges
 COARSER_FROM = (3.0, 5.0, 10.0)  # in currency: prices from which one exchange or another takes a coarser step
-LEAST_PRICES = 5  # that tell a step
+LEAST_PRICES = 30  # that tell a step: fewer lie on a coarser one by chance, the more so as bid and ask are akin
 ON_STEP = 0.95  # of prices: a few may be wrong
-ROUNDED = 1e-5  # in currency: how exactly prices are stored
+ROUNDED, ROUNDED_SHARE = 1e-5, 1e-7  # in currency, or of the price: how exactly 32 bits store it
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class QuoteSteps:
 
     @classmethod
     def of(cls, prices: Floats) -> Self:
-        """From the bids and asks of one class: a band where fewer than five lie has the step of the one below."""
+        """From the bids and asks of one class: a band where fewer than thirty lie has the step of the one below."""
         bands = _band(prices)
         told = accumulate(range(4), lambda below, band: coarsest(prices[bands == band]) or below, initial=FINEST)
         cheapest, *others = list(told)[1:]
@@ -39,14 +39,15 @@ class QuoteSteps:
 
 
 def coarsest(prices: Floats) -> float | None:
-    """The coarsest step on which nineteen in twenty prices lie, a cent at the least; None of fewer than five."""
+    """The coarsest step on which nineteen in twenty prices lie, a cent at the least; None of fewer than thirty."""
     if len(prices) < LEAST_PRICES:
         return None
     return max((step for step in STEPS if _share_on(step, prices) >= ON_STEP), default=FINEST)
 
 
 def _share_on(step: float, prices: Floats) -> float:
-    return float(np.mean(np.abs(prices - np.round(prices / step) * step) < ROUNDED))
+    off = np.abs(prices - np.round(prices / step) * step)
+    return float(np.mean(off < np.maximum(ROUNDED, ROUNDED_SHARE * prices)))
 
 
 def _band(prices: Floats) -> npt.NDArray[np.intp]:
