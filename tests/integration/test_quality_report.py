@@ -17,6 +17,7 @@ from v6.data.market_bars import MarketBarsTable
 from v6.data.option_snapshots import OptionSnapshotsTable
 from v6.data.quality_flags import QualityFlagsTable
 from v6.data.quality_reports import QualityReportsTable
+from v6.quality.examine import examine, newest_day
 from v6.quality.report import report
 
 DAY = NOON.date()
@@ -136,3 +137,25 @@ def test_without_a_day_the_newest_one_with_data_and_without_data_nothing(lake: P
     assert tomorrow["date"].to_list() == [DAY + timedelta(days=1)]
     assert report(Lake(lake), None, LATER)["quality_reports"]["date"].to_list() == [DAY]
     assert report(Lake(tmp_path / "empty"), None, datetime(2027, 1, 1, tzinfo=UTC)) == {}
+
+
+def tear(lake: Path, table: str) -> None:
+    """Of the length that the log says, and without a byte of what was in them."""
+    for path in (lake / table).rglob("*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_reports_in_a_file_that_is_torn_are_damaged(lake: Path) -> None:
+    made(lake, "q1")
+    tear(lake, "quality_reports")
+    with pytest.raises(v6.LakeError, match=r"quality_reports .*parquet"):
+        v6.quality_flags(lake=lake)
+
+
+@pytest.mark.parametrize("table", ["option_snapshots", "market_bars"])
+def test_rows_in_a_file_that_is_torn_cannot_be_examined(lake: Path, table: str) -> None:
+    tear(lake, table)
+    with pytest.raises(v6.LakeError, match=rf"{table} .*parquet"):
+        newest_day(Lake(lake), DAY, "SPY")
+    with pytest.raises(v6.LakeError, match=rf"{table} .*parquet"):
+        examine(Lake(lake), DAY)

@@ -138,6 +138,20 @@ def test_a_statistic_that_somebody_stored_under_a_name_of_his_own_is_read(tmp_pa
         v6.statistics("SPY", "mien", lake=tmp_path)
 
 
+def test_statistics_in_a_file_that_is_torn_are_damaged_for_readers_that_look_at_the_call(tmp_path: Path) -> None:
+    value = {
+        "timestamp": NOON, "date": NOON.date(), "symbol": "SPY", "statistic": "mine", "value": 1.0,
+        "n_observations": 1, "quality": "ok", "request_id": "r", "known_at": NOON,
+    }  # fmt: skip
+    DerivedStatisticsTable(tmp_path).append(pl.DataFrame([value]))
+    for path in (tmp_path / "derived_statistics").rglob("*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(v6.LakeError, match=r"derived_statistics .*parquet"):
+        v6.statistics(statistic="mine", lake=tmp_path)
+    with pytest.raises(v6.LakeError, match=r"derived_statistics .*parquet"):
+        v6.statistics_wide(lake=tmp_path)
+
+
 def test_a_chain_as_last_seen_as_last_complete_and_as_of_a_moment(tmp_path: Path) -> None:
     table = OptionSnapshotsTable(tmp_path)
     table.append(frame(option("c1", 1), option("c1", 2)))

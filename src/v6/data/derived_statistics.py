@@ -104,13 +104,14 @@ class DerivedStatisticsTable(Table):
 
         A column is named by statistic, tenor and window: ``iv_constant_maturity_30d``, ``drawdown_252s``. Values by
         strike are left out, and so are those by expiry, whose tenor changes from day to day, unless ``statistics``
-        names them. The names are read at the call; values when the frame is collected.
+        names them. The names are read at the call; values when the frame is collected. Raises LakeError.
         """
         rows = self.current(symbol=symbol, start=start, end=end, as_of=as_of).filter(pl.col("strike").is_null())
         rows = rows.filter(~pl.col("statistic").str.ends_with(BY_EXPIRY) if statistics is None else
                            pl.col("statistic").is_in(list(statistics)))  # fmt: skip
         named = rows.with_columns(column=_column_name())
-        names = named.select(pl.col("column").unique()).collect()["column"].sort().to_list()
+        with self.lake.reading(self.spec.name):
+            names = named.select(pl.col("column").unique()).collect()["column"].sort().to_list()
         values = [pl.col("value").filter(pl.col("column") == name).first().alias(name) for name in names]
         return named.group_by("symbol", "date").agg(values).sort("symbol", "date")
 

@@ -58,8 +58,13 @@ class QualityReportsTable(Table):
     def flags(
         self, *, first: date | None = None, last: date | None = None, as_of: datetime | None = None
     ) -> pl.LazyFrame:
-        """The findings that count: of a date's newest report, but of a symbol those of a later report of it alone."""
-        newest = self._newest(first, last, as_of).select("date", "request_id", "known_at", symbol="scope").collect()
+        """The findings that count: of a date's newest report, but of a symbol those of a later report of it alone.
+
+        Which reports count is read at the call; their findings when the frame is collected. Raises LakeError.
+        """
+        reports = self._newest(first, last, as_of).select("date", "request_id", "known_at", symbol="scope")
+        with self.lake.reading(self.spec.name):
+            newest = reports.collect()
         whole = newest.filter(pl.col("symbol").is_null())
         alone = newest.filter(pl.col("symbol").is_not_null()).join(whole, on="date", how="left", suffix="_whole")
         later = alone.filter((pl.col("known_at") > pl.col("known_at_whole")).fill_null(value=True)).lazy()

@@ -40,10 +40,11 @@ class Examined:
 
 def newest_day(lake: Lake, last: date, symbol: str = "") -> date | None:
     """The newest trading date up to ``last`` with chains, futures or bars, of a symbol when one is given; None where
-    there is nothing."""
+    there is nothing. Raises LakeError."""
     days = [_newest_snapshot(lake, spec, last, symbol) for spec in (OPTION_SNAPSHOTS, FUTURES_SNAPSHOTS)]
     bars = lake.scan(MARKET_BARS).filter(pl.col("date") <= last, *_of(symbol))
-    days.append(bars.select(pl.col("date").max()).collect().item())
+    with lake.reading(MARKET_BARS.name):
+        days.append(bars.select(pl.col("date").max()).collect().item())
     return max((day for day in days if day is not None), default=None)
 
 
@@ -52,7 +53,8 @@ def _newest_snapshot(lake: Lake, spec: TableSpec, last: date, symbol: str) -> da
     if not symbol:
         return next(iter(days), None)
     rows = lake.scan(spec).filter(pl.col("symbol") == symbol)
-    return next((d for d in days if not rows.filter(pl.col("date") == d).head(1).collect().is_empty()), None)
+    with lake.reading(spec.name):
+        return next((d for d in days if not rows.filter(pl.col("date") == d).head(1).collect().is_empty()), None)
 
 
 def _of(symbol: str) -> list[pl.Expr]:
@@ -63,7 +65,8 @@ def examine(lake: Lake, day: date, symbol: str = "") -> Examined:
     """Run every check on one trading date, of all symbols or of one. Raises LakeError."""
     looked, flags = [], [pl.DataFrame(schema=FLAGS)]
     for name in EXAMINED:
-        rows = _rows(lake, name, day).filter(*_of(symbol))
+        with lake.reading(name):
+            rows = _rows(lake, name, day).filter(*_of(symbol))
         of_day = rows.filter("day") if "day" in rows.columns else rows
         looked.append(of_day.group_by("symbol").agg(rows=pl.len().cast(pl.Int64)).with_columns(table_name=pl.lit(name)))
         flags += [_flags(check, rows) for check in CHECKS if check.table == name and not rows.is_empty()]

@@ -66,5 +66,7 @@ def _check_known(table: DerivedStatisticsTable, *names: str | None) -> None:
     known = [statistic.name for family in all_statistics().values() for statistic in family]
     if not {*names} - {*known, None}:
         return
-    stored: list[str] = table.scan().select(pl.col("statistic").unique().sort()).collect()["statistic"].to_list()
+    names_there = table.scan().select(pl.col("statistic").unique().sort())
+    with table.lake.reading(table.spec.name):
+        stored: list[str] = names_there.collect()["statistic"].to_list()
     one_of(dict.fromkeys([*known, *stored]), "statistic", *names)

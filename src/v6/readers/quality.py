@@ -50,6 +50,8 @@ def quality_flags(
 ) -> pl.LazyFrame:
     """What those reports doubt: one row a finding, with the row it names and what is wrong (docs/quality.md).
 
+    Which reports count is read at the call: one that is made later counts for the next call.
+
     Raises:
         UsageError: there is no such check, or none looks at such a table.
         LakeError: the lake is not there or cannot be read.
