@@ -147,6 +147,26 @@ async def test_a_table_that_is_damaged_later_holds_its_requests_and_spends_no_at
     assert bench.rows()["request_id"].to_list().count(note) == 1
 
 
+async def test_a_table_that_cannot_be_looked_at_for_a_while_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = both(tmp_path)
+    write(bench, NotesTable, "an earlier one")
+    check, left = Lake.check_table, [3]
+
+    def no_handles(lake: Lake, name: str, *, deep: bool = False) -> None:
+        if name == "notes" and left[0]:
+            left[0] -= 1
+            raise LakeError("the table notes could not be read: Too many open files")
+        check(lake, name, deep=deep)
+
+    monkeypatch.setattr(Lake, "check_table", no_handles)
+    note = await bench.insert(request_type="note")
+    async with bench.running(result_tables=TABLES):
+        await ended(bench, note)
+    assert [event.reason and "open files" in event.reason for event in holds(bench, TableHeld)] == [True, None]
+
+
 def of_another_version(spec: TableSpec) -> TableSpec:
     columns = [replace(column, dtype=pl.String) if column.name == "con_id" else column for column in spec.columns]
     return replace(spec, columns=tuple(columns))

@@ -52,13 +52,14 @@ class TableHealth:
         Raises:
             TableDamaged: one without which nothing can be done.
             TableIncompatible: such a one is of another version.
+            LakeError: such a one could not be read; trying again may help.
         """
         for table in NEEDED_BY_ALL:
             await asyncio.to_thread(self._check, table)
         for table in self._tables:
             try:
                 await asyncio.to_thread(self._check, table)
-            except UNUSABLE as error:
+            except LakeError as error:  # one that could not be read is looked at again like one that is damaged
                 self._hold(table, error)
 
     async def run(self) -> None:
@@ -105,6 +106,8 @@ class TableHealth:
             await asyncio.to_thread(self._check, table, deep=True)
         except UNUSABLE as error:
             self._damaged[table] = str(error)
+            return
+        except LakeError:  # it could not be read just now, which says nothing of it
             return
         await self._mended(table)
         self.mend(table)
