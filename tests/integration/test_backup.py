@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.integration.test_import import SIX_ROWS, option, with_feature, write
 from tests.integration.test_lake_repair import FUTURES, ROWS, commits, counts, data_files, fill, finish, halved, rows
 
 from v6.clock import ManualClock
@@ -27,7 +28,7 @@ from v6.data.outcome import Done
 from v6.data.queue_log import current
 from v6.data.restore import restore
 from v6.data.table_writer import TableWriter
-from v6.errors import LakeError, UsageError
+from v6.errors import LakeError, TableIncompatible, UsageError
 
 NOON = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
@@ -208,6 +209,13 @@ def test_a_lake_with_a_lost_log_is_not_backed_up_without_that_table(
 ) -> None:
     shutil.rmtree(lake[0] / FUTURES / "_delta_log")
     with pytest.raises(LakeError, match=f"{FUTURES} in .* is damaged: .*_delta_log has no commit any more"):
+        back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+
+
+def test_a_table_with_deletion_vectors_is_refused(lake: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    table = write(lake[0] / "deleted", [option(strike_price=400 + n) for n in range(40)])
+    with_feature(table, "deletionVectors", {"delta.enableDeletionVectors": "true"}, SIX_ROWS)
+    with pytest.raises(TableIncompatible, match=r"the table deleted in .* has deletion vectors"):
         back_up(Lake(lake[0]), tmp_path / "backups", now=now())
 
 

@@ -26,6 +26,13 @@ from v6.imports.rejects import Rejects
 MORNING = datetime(2024, 1, 16, 9, 45)  # noqa: DTZ001 - older programs wrote naive times
 NIGHT = datetime(2024, 1, 16, 20, 0)  # noqa: DTZ001
 
+SIX_ROWS = {  # deleted: the protocol's own example
+    "storageType": "i",
+    "pathOrInlineDv": "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L",
+    "sizeInBytes": 44,
+    "cardinality": 6,
+}
+
 
 def option(**changed: Any) -> dict[str, Any]:
     row = {
@@ -256,9 +263,7 @@ def test_a_table_whose_files_do_not_say_which_rows_it_has_is_refused(tmp_path: P
     source = write(tmp_path / "deleted", [option(strike_price=400 + n) for n in range(40)])
     with_feature(source, "deletionVectors", {"delta.enableDeletionVectors": "true"})
     assert run(tmp_path / "lake", source).imported == 40, "the feature alone deletes nothing"
-    inline = "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"  # the protocol's own example: six rows
-    vector = {"storageType": "i", "pathOrInlineDv": inline, "sizeInBytes": 44, "cardinality": 6}
-    with_feature(source, "deletionVectors", {"delta.enableDeletionVectors": "true"}, vector)
+    with_feature(source, "deletionVectors", {"delta.enableDeletionVectors": "true"}, SIX_ROWS)
     with pytest.raises(UsageError, match="uses deletion vectors"):
         importer(tmp_path / "lake", source)
     mapped = write(tmp_path / "mapped", [option()])
@@ -306,6 +311,7 @@ def test_the_command_shows_first_asks_for_the_account_and_never_mixes_two(chains
 def test_of_a_folder_what_cannot_be_imported_is_named_and_the_rest_is_imported(chains: Path, tmp_path: Path) -> None:
     old = chains.parent
     write(old / "a_list_of_symbols", [{"symbol": "SPY"}])
+    with_feature(write(old / "a_new_feature", [option()]), "ofTomorrow", {})
     cut = write(old / "cut", [option()])
     next(cut.glob("*.parquet")).write_bytes(b"PAR1")
     Lake(old).open(write(old / "emptied", [option()]).name).delete()
@@ -319,13 +325,27 @@ def test_of_a_folder_what_cannot_be_imported_is_named_and_the_rest_is_imported(c
         "spy_options",
         "zz",
     ]
-    first, second = done.stderr.splitlines()
+    first, unknown, second = done.stderr.splitlines()
     assert "a_list_of_symbols: its columns do not tell" in first
+    assert ("a_new_feature" in unknown, "ofTomorrow" in unknown) == (True, True)
     assert ("cut" in second, ".parquet" in second) == (True, True)
     assert [json.loads(line)["source_table"] for line in rejects.read_text().splitlines()] == [str(chains)] * 2 + [
         str(old / "zz")
     ]
-    assert [entry.get("imported") for entry in json.loads(v6(*arguments, "--json").stdout)] == [None, None, 0, 0, 0]
+    assert [entry.get("imported") for entry in json.loads(v6(*arguments, "--json").stdout)] == [
+        None,
+        None,
+        None,
+        0,
+        0,
+        0,
+    ]
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    assert v6(*arguments[:2], str(tmp_path / "other"), *arguments[3:-1], str(full)).stderr.count("file for rows") == 1
+    assert full.is_symlink()
+    assert v6(str(old / "none"), *arguments[1:]).returncode == 2
+    assert rejects.is_file(), "a source that gives nothing takes nothing away"
     refused = v6(str(chains), "--lake", str(tmp_path / "lake"), "--account", "U1", "--rejects", str(tmp_path))
     assert (refused.returncode, "name another with --rejects" in refused.stderr) == (2, True)
 

@@ -14,6 +14,7 @@ import pytest
 
 from v6.clock import ManualClock
 from v6.core.recovery import Left, outcomes_of_left
+from v6.data.backup import back_up
 from v6.data.flush import flush_paths
 from v6.data.futures_snapshots import FUTURES_SNAPSHOTS
 from v6.data.ib_request import REQUESTS, NewRequest
@@ -343,6 +344,10 @@ async def test_a_repair_that_was_killed_while_it_began_a_log_anew_is_finished_by
             LakeRepair(Lake(lake), datetime.now(UTC)).repair(broken)
     with pytest.raises(TableDamaged, match="run `v6 doctor --tables`"):
         Lake(lake).check_table(FUTURES)
+    with pytest.raises(TableDamaged, match=FUTURES):
+        Lake(lake).scan(FUTURES_SNAPSHOTS)
+    with pytest.raises(TableDamaged, match=FUTURES):
+        back_up(Lake(lake), lake.parent / "backups", now=datetime.now(UTC))
     _, lacking = repair(lake)
     assert not lacking
     await finish(lake, filled[1])

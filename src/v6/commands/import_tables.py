@@ -13,7 +13,7 @@ import typer
 from v6.app import App
 from v6.commands.command import Call, command
 from v6.commands.output import error_line
-from v6.errors import ExitCode, TableDamaged, UsageError, V6Error
+from v6.errors import ExitCode, TableDamaged, TableIncompatible, UsageError, V6Error
 
 if TYPE_CHECKING:
     from v6.imports.fitting import Options
@@ -45,19 +45,20 @@ async def import_tables(
     With --dry-run it shows by column what is taken from where, what would be null and why, and what does not fit. Of a
     folder, a table that cannot be imported is named, and the others are.
     """
-    from v6.imports.rejects import Rejects
+    from v6.imports.rejects import Rejects, RejectsRefused
     from v6.imports.source import source_tables
 
     app = App(call.settings)
     options = _options(time_zone, columns or [], constants or [])
+    urls = list(source_tables(source))
     listed = None if dry_run else Rejects(rejects)
     done: list[dict[str, Any]] = []
     failures: list[V6Error] = []
-    for url in source_tables(source):
+    for url in urls:
         try:
             done.append(await asyncio.to_thread(_one, call, app, url, table, account, options, listed))
-        except (UsageError, TableDamaged) as error:  # of that table: the others are imported
-            if url == source:
+        except (UsageError, TableDamaged, TableIncompatible) as error:  # of that table: the others are imported
+            if url == source or isinstance(error, RejectsRefused):
                 raise
             error_line(str(error))
             failures.append(error)

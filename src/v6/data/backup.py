@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from v6.data.delta import has_deletion_vectors
 from v6.data.flush import LOG, flush_file_system, flush_paths
 from v6.data.ib_request import REQUESTS
 from v6.data.lake import Lake
@@ -27,7 +28,7 @@ from v6.data.lake_account import LakeAccount
 from v6.data.lake_repair import all_tables
 from v6.data.table_examination import examine_table
 from v6.data.table_log import CHECKPOINT_NAME, COMMIT_NAME
-from v6.errors import LakeError, UsageError
+from v6.errors import LakeError, TableIncompatible, UsageError
 
 MANIFEST = "backup.json"
 PARTIAL = ".partial-"
@@ -149,6 +150,12 @@ def _copy_table(lake: Lake, name: str, target: Path) -> PinnedTable:
 
 def _pin(lake: Lake, name: str) -> PinnedTable:
     table = lake.open(name)
+    lake.check_filled(name)
+    if has_deletion_vectors(table):
+        raise TableIncompatible(
+            f"the table {name} in {lake.url} has deletion vectors, which a backup would leave out: let the program "
+            "that turned them on drop the feature, or move the table out of the lake"
+        )
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
     files = {unquote(path): int(size) for path, size in actions.select("path", "size_bytes").iter_rows()}
     return PinnedTable(

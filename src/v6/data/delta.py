@@ -43,6 +43,7 @@ __all__ = [
     "drop_missing_files",
     "filesystem",
     "first_line",
+    "has_deletion_vectors",
     "has_landed",
     "missing_columns",
     "partition_dates",
@@ -127,6 +128,15 @@ def query(tables: Mapping[str, DeltaTable], sql: str) -> pl.DataFrame:
 def arrow_table(stream: Any) -> pa.Table:
     """What has an Arrow stream, as a table. ``pa.table`` would import pandas to ask whether it is one of its frames."""
     return pa.RecordBatchReader.from_stream(stream).read_all()
+
+
+def has_deletion_vectors(table: DeltaTable) -> bool:
+    """Whether rows of its files are marked as deleted beside them: the files alone do not say which rows it has."""
+    features = table.protocol().reader_features or ()
+    try:
+        return "deletionVectors" in features and any(batch.num_rows for batch in table.deletion_vectors())
+    except DeltaError:  # they are there, and cannot even be read
+        return True
 
 
 def missing_columns(table: DeltaTable, spec: TableSpec) -> list[Column]:

@@ -29,6 +29,7 @@ from v6.data.local_table import LocalTable, check_path, place_of
 from v6.data.opened_table import OpenedTable
 from v6.data.refusal import check_room, raise_refusal
 from v6.data.table_examination import Depth, data_files_in, first_fault, wrong_size
+from v6.data.table_log import BEGINS_ANEW
 from v6.data.table_spec import TableSpec
 from v6.errors import LakeError, TableDamaged, TableIncompatible
 
@@ -205,8 +206,14 @@ class Lake:
     def opened_whole(self, name: str) -> DeltaTable:
         """A table at its newest version with every file in its place. Blocks. Raises TableDamaged."""
         table = self.open(name)
+        self.check_filled(name)
         self.check_files(name, table)
         return table
+
+    def check_filled(self, name: str) -> None:
+        """Make sure that a table just opened has no log that a repair began and did not fill. Raises TableDamaged."""
+        if self.is_local and Path(self.uri(name), BEGINS_ANEW).exists():
+            raise self.damage(name, f"{self.uri(name)}/{BEGINS_ANEW} tells of a repair that was not finished")
 
     def check_table(self, name: str, *, deep: bool = False) -> None:
         """Look whether a table's log is whole and its files are there; an absent table is right. Local lakes. Blocks.

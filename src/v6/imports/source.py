@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.parquet as pq
 
-from v6.data.delta import DeltaError, DeltaTable, filesystem, scan_table
+from v6.data.delta import DeltaTable, filesystem, has_deletion_vectors, scan_table
 from v6.data.lake import Lake
 from v6.errors import UsageError
 
@@ -80,7 +80,7 @@ class SourceTable:
 
     def _check_features(self) -> None:
         mode = self._table.metadata().configuration.get("delta.columnMapping.mode", "none")
-        uses = "column mapping" if mode != "none" else "deletion vectors" if _has_deletion_vectors(self._table) else ""
+        uses = "column mapping" if mode != "none" else "deletion vectors" if has_deletion_vectors(self._table) else ""
         if uses:
             raise UsageError(
                 f"{self.url} uses {uses}, so its files alone do not say which rows it has: let the program that wrote "
@@ -97,14 +97,6 @@ def source_tables(source: str) -> Iterator[str]:
     if not found:
         raise UsageError(f"{source} is no Delta table and holds none: name a folder that holds _delta_log")
     yield from found
-
-
-def _has_deletion_vectors(table: DeltaTable) -> bool:
-    features = table.protocol().reader_features or ()
-    try:
-        return "deletionVectors" in features and any(batch.num_rows for batch in table.deletion_vectors())
-    except DeltaError:  # they are there, and cannot even be read
-        return True
 
 
 def _text(value: object) -> str | None:
