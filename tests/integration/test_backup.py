@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -132,8 +133,10 @@ def test_what_a_killed_backup_or_restore_left_is_in_nobodys_way(
     left = tmp_path / "backups" / f"{PARTIAL}20200101T000000000000Z"
     shutil.copytree(lake[0], left)
     (left / MANIFEST).write_text("{}")
+    others = tmp_path / "backups" / f"{PARTIAL}download"
+    others.mkdir()
     backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
-    assert (left.exists(), backup.linked) == (False, 0)
+    assert (left.exists(), others.exists(), backup.linked) == (False, True, 0)
     shutil.copytree(lake[0] / FUTURES, tmp_path / f"{PARTIAL}restored" / FUTURES)
     assert restore(backup.folder, Lake(tmp_path / "restored"))["account"] == "SIM1"
     assert not (tmp_path / f"{PARTIAL}restored").exists()
@@ -168,6 +171,74 @@ def test_a_lake_is_restored_where_its_folder_cannot_be_replaced(
         assert counts(place) == counts(lake[0])
         assert not list(place.glob(f"{PARTIAL}*"))
     assert link.is_symlink()
+
+
+def dies_at_the_queue(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    rename = Path.rename
+
+    def renamed(self: Path, target: Path) -> Path:
+        if target.name == REQUESTS.name:
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+
+
+def test_a_restore_that_fails_or_is_killed_between_two_tables_can_be_repeated(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    disk = tmp_path / "disk"
+    (disk / "lost+found").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        dies_at_the_queue(patch, OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(LakeError, match="Input/output error"):
+            restore(backup.folder, Lake(disk))
+    assert [path.name for path in disk.iterdir()] == ["lost+found"]
+    with monkeypatch.context() as patch:
+        dies_at_the_queue(patch, KeyboardInterrupt())
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr("v6.data.restore._move_all", killed_in_its_middle)
+        with pytest.raises(KeyboardInterrupt):
+            restore(backup.folder, Lake(disk))
+    assert (disk / FUTURES).exists()
+    restore(backup.folder, Lake(disk))
+    assert counts(disk) == counts(lake[0])
+    assert not list(disk.glob(f"{PARTIAL}*"))
+    with pytest.raises(UsageError, match="no empty folder"):
+        restore(backup.folder, Lake(disk))
+
+
+def killed_in_its_middle(partial: Path, home: Path, tables: Iterable[str]) -> None:
+    """What a signal leaves: nothing is taken back."""
+    for name in tables:
+        (partial / name).rename(home / name)
+
+
+def test_what_a_killed_restore_put_in_place_and_was_changed_since_is_left_alone(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    disk = tmp_path / "disk"
+    (disk / f"{PARTIAL}restore").mkdir(parents=True)
+    shutil.copytree(backup.folder / FUTURES, disk / FUTURES)
+    TableWriter(Lake(disk), FUTURES_SNAPSHOTS, app_id="worker", epoch=9).append(rows("another"))
+    with pytest.raises(UsageError, match="no empty folder"):
+        restore(backup.folder, Lake(disk))
+    assert "another" in counts(disk)
+
+
+def test_a_lake_is_restored_within_its_folder_where_the_one_above_cannot_be_written(
+    lake: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(Lake(lake[0]), tmp_path / "backups", now=now())
+    home = tmp_path / "ours"
+    home.mkdir()
+    before = home.stat().st_ino
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
+    restore(backup.folder, Lake(home))
+    assert (home.stat().st_ino, counts(home)) == (before, counts(lake[0]))
 
 
 def test_a_file_system_without_links_gets_copies(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ from v6.errors import LakeError, TableIncompatible, UsageError
 
 MANIFEST = "backup.json"
 PARTIAL = ".partial-"
+OURS = re.compile(re.escape(PARTIAL) + r"\d{8}T\d{12}Z")  # an unfinished backup; other tools have such names as well
 TRIES = 5  # the log may be cleaned while it is copied
 
 
@@ -100,8 +102,9 @@ def _alone(target: Path) -> Iterator[None]:
 
 def _clear(target: Path) -> None:
     """Take away what backups that were killed left."""
-    for left in target.glob(f"{PARTIAL}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for left in target.iterdir():
+        if OURS.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _copy_tables(lake: Lake, partial: Path, final: Path) -> Backup:
