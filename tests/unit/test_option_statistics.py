@@ -25,7 +25,13 @@ from v6.derivations.estimate import Estimate
 from v6.derivations.gamma_exposure import gamma_exposure, gamma_exposure_by_strike, gamma_exposure_zero, zero_nearest
 from v6.derivations.quote_steps import LEAST_PRICES, QuoteSteps, coarsest
 from v6.derivations.statistic import OK, Value
-from v6.derivations.variance_index import index_of, published_index_of, variance_index, variance_index_published
+from v6.derivations.variance_index import (
+    index_of,
+    published_index_of,
+    reach_doubt,
+    variance_index,
+    variance_index_published,
+)
 
 BASIS_POINT = 1e-4
 NOW = datetime(2026, 11, 24, 20, 50, tzinfo=UTC)
@@ -265,6 +271,22 @@ def test_two_zero_bids_in_a_row_end_a_wing_of_the_index() -> None:
     whole, shorter, without = (level(index_of(chain(rows).expiries[0])) for rows in (frame, cut, gone))
     assert shorter == pytest.approx(without, abs=0.2 * BASIS_POINT)
     assert shorter != pytest.approx(whole, abs=BASIS_POINT)
+
+
+@pytest.mark.parametrize(("right", "away"), [("P", 0.95), ("C", 1.05)])
+def test_one_wide_quote_far_above_its_neighbours_moves_no_index_and_quality_counts_it(right: str, away: float) -> None:
+    frame = rows("SPY", NOW).filter(pl.col("expiry") == rows("SPY", NOW)["expiry"].min())
+    [quotes] = chain(frame).expiries
+    strike = float(quotes.strikes[np.argmin(np.abs(quotes.strikes - away * quotes.spot))])
+    stray = (pl.col("strike") == strike) & (pl.col("right") == right)
+    wide = frame.with_columns(
+        bid=pl.when(stray).then(0.004).otherwise(pl.col("bid")), ask=pl.when(stray).then(30.0).otherwise(pl.col("ask"))
+    )
+    [spoilt] = chain(wide).expiries
+    assert level(index_of(spoilt)) == pytest.approx(level(index_of(quotes)), abs=5 * BASIS_POINT)
+    assert level(published_index_of(spoilt)) > level(index_of(quotes)) + 20 * BASIS_POINT
+    assert f"1 of {spoilt.quotes} quotes of {spoilt.days} days far above" in reach_doubt(spoilt)
+    assert "far above" not in reach_doubt(quotes)
 
 
 def test_parity_gives_back_the_forward_and_the_rate() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from v6.derivations.constant_maturity import TENORS, TenorVolatility, straight_a
 from v6.derivations.estimate import DEVIATIONS, FINE, ROUNDING, USUAL_SCATTER, Estimate
 from v6.derivations.smile_prices import SmilePrices
 from v6.derivations.statistic import Statistic, Value, joined
+from v6.derivations.stray_quotes import stray_quotes
 
 ZERO_BIDS_END = 2  # so many zero bids in a row end a wing
 ENOUGH_BELOW, ENOUGH_ABOVE = 3.0, 2.0  # standard deviations that strikes have to reach for the whole variance
@@ -38,6 +40,7 @@ class Strip:
     years: float
     discount: float
     discount_error: float = 0.0  # standard error of its logarithm
+    strays: int = 0  # quotes that lie far above those nearer the money
 
     @property
     def variance(self) -> float:
@@ -88,15 +91,16 @@ def strip_of(quotes: ExpiryQuotes, *, strict: bool = False) -> Strip | None:
     middle = _middle(quotes, forward)
     if middle is None:
         return None
-    puts = _OneSide(quotes=quotes, side=quotes.puts, by_smile=quotes.put_prices)
-    calls = _OneSide(quotes=quotes, side=quotes.calls, by_smile=quotes.call_prices)
-    below = list(puts.wing(range(middle - 1, -1, -1), strict))
-    above = list(calls.wing(range(middle + 1, len(quotes.strikes)), strict))
+    downwards, upwards = range(middle - 1, -1, -1), range(middle + 1, len(quotes.strikes))
+    puts = _OneSide.of(quotes, quotes.puts, quotes.put_prices, downwards)
+    calls = _OneSide.of(quotes, quotes.calls, quotes.call_prices, upwards)
+    below, above = list(puts.wing(downwards, strict)), list(calls.wing(upwards, strict))
     if not below or not above:
         return None
     options = [*reversed(below), _at_middle((puts, calls), middle), *above]
     left_out = puts.left_out(slice(0, options[0].place)) + calls.left_out(slice(options[-1].place + 1, None))
-    return _strip(quotes, options, forward, middle, left_out)
+    strip = _strip(quotes, options, forward, middle, left_out)
+    return replace(strip, strays=len(puts.strays) + len(calls.strays))
 
 
 def _strip(quotes: ExpiryQuotes, options: Sequence[_Option], forward: float, middle: int, left_out: float) -> Strip:
@@ -143,6 +147,11 @@ class _OneSide:
     quotes: ExpiryQuotes
     side: Side
     by_smile: SmilePrices
+    strays: frozenset[int]  # places of quotes that lie far above those nearer the money
+
+    @classmethod
+    def of(cls, quotes: ExpiryQuotes, side: Side, by_smile: SmilePrices, outwards: range) -> Self:
+        return cls(quotes=quotes, side=side, by_smile=by_smile, strays=frozenset(stray_quotes(side, outwards)))
 
     def at(self, place: int) -> _Option:
         """As it is quoted, or by the smile where the quote cannot be used."""
@@ -155,7 +164,8 @@ class _OneSide:
             zeros = zeros + 1 if self.side.has_no_bid[place] else 0
             if zeros == ZERO_BIDS_END:
                 return
-            if self.side.is_usable[place] and (strict or steps < last or not self.side.is_least[place]):
+            tells = self.side.is_usable[place] and (strict or place not in self.strays)
+            if tells and (strict or steps < last or not self.side.is_least[place]):
                 yield self._quoted(place)
             elif not zeros and not self.quotes.obstacle:
                 yield self._priced(place)
@@ -208,10 +218,11 @@ def variance_index(chain: Chain) -> Iterator[Value]:
     K0 the mean of both; F = K + e^{RT} (C - P) at the strike with the smallest |C - P|, K0 the last strike at or below
     F; ΔK half the distance between the neighbours, at the ends to the only one; a wing ends at two zero bids in a row,
     single ones are left out. Between the expiries around the tenor T σ² is interpolated linearly in time, as the VIX
-    does between its near and next term. R is the implied rate. Three kinds of options count with the price that the
+    does between its near and next term. R is the implied rate. Four kinds of options count with the price that the
     smile of their neighbours gives them (beyond them it goes on straight for half a standard deviation, then flat):
-    those whose quote is missing, those whose quote is crossed (quality counts both), and those quoted at the least
-    there can be (one step bid and two asked, 0.01 to 0.02 of options quoted in cents) where none further out is without
+    those whose quote is missing, those whose quote is crossed, those that ask over three times their bid and whose mid
+    is over twice the ask of the one nearer the money (quality counts all three), and those quoted at the least there
+    can be (one step bid and two asked, 0.01 to 0.02 of options quoted in cents) where none further out is without
     a bid: their mids add up to a volatility that is not there when it is low; variance_index_published takes them as
     they are. What such options and those beyond the end of a wing may be worth counts as left open by the quotes.
     Source: Cboe, Volatility Index Methodology: Cboe Volatility Index (the VIX takes expiries of 23 to 37 days; here it
@@ -259,9 +270,22 @@ def _least_doubt(published: float | None, own: float | None) -> str:
 
 
 def reach_doubt(quotes: ExpiryQuotes) -> str:
-    """That an expiry's strikes end so near to the money that variance beyond them is left out; empty where not."""
+    """That quotes of an expiry tell nothing, or that its strikes end so near to the money that variance beyond them is
+    left out; empty where not."""
     strip = strip_of(quotes)
-    if strip is None or quotes.obstacle:
+    if strip is None:
+        return ""
+    return "; ".join(filter(None, (_stray_doubt(quotes, strip), _end_doubt(quotes, strip))))
+
+
+def _stray_doubt(quotes: ExpiryQuotes, strip: Strip) -> str:
+    if not strip.strays:
+        return ""
+    return f"{strip.strays} of {quotes.quotes} quotes of {quotes.days} days far above those nearer the money"
+
+
+def _end_doubt(quotes: ExpiryQuotes, strip: Strip) -> str:
+    if quotes.obstacle:
         return ""
     ends = np.log(strip.strikes[[0, -1]] / strip.forward) / quotes.smile.deviation
     if -ends[0] >= ENOUGH_BELOW and ends[1] >= ENOUGH_ABOVE:
