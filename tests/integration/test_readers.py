@@ -127,23 +127,23 @@ def test_numbers_and_lists_of_other_libraries_are_taken(tmp_path: Path) -> None:
     assert v6.option_history(con_id=np.int64(1), strike=np.float32(260), lake=tmp_path).collect().is_empty()  # type: ignore[arg-type]
 
 
-def test_a_statistic_that_somebody_stored_under_a_name_of_his_own_is_read(tmp_path: Path) -> None:
+def store_a_statistic(lake: Path, name: str) -> None:
     row = {
-        "timestamp": NOON, "date": NOON.date(), "symbol": "SPY", "statistic": "mine", "value": 1.0,
+        "timestamp": NOON, "date": NOON.date(), "symbol": "SPY", "statistic": name, "value": 1.0,
         "n_observations": 1, "quality": "ok", "request_id": "r", "known_at": NOON,
     }  # fmt: skip
-    DerivedStatisticsTable(tmp_path).append(pl.DataFrame([row]))
+    DerivedStatisticsTable(lake).append(pl.DataFrame([row]))
+
+
+def test_a_statistic_that_somebody_stored_under_a_name_of_his_own_is_read(tmp_path: Path) -> None:
+    store_a_statistic(tmp_path, "mine")
     assert v6.statistics("SPY", "mine", lake=tmp_path).collect().height == 1
     with pytest.raises(v6.UsageError, match="there is no statistic 'mien': did you mean mine"):
         v6.statistics("SPY", "mien", lake=tmp_path)
 
 
 def test_statistics_in_a_file_that_is_torn_are_damaged_for_readers_that_look_at_the_call(tmp_path: Path) -> None:
-    value = {
-        "timestamp": NOON, "date": NOON.date(), "symbol": "SPY", "statistic": "mine", "value": 1.0,
-        "n_observations": 1, "quality": "ok", "request_id": "r", "known_at": NOON,
-    }  # fmt: skip
-    DerivedStatisticsTable(tmp_path).append(pl.DataFrame([value]))
+    store_a_statistic(tmp_path, "mine")
     for path in (tmp_path / "derived_statistics").rglob("*.parquet"):
         path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(v6.LakeError, match=r"derived_statistics .*parquet"):
